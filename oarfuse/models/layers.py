@@ -1,0 +1,109 @@
+"""Encoder and decoder that both proposed networks share (Section II-A of the paper, Fig. 1a).
+
+Streams are numbered as in the paper: stream ``a`` in 1..4 has ``1 / 2**(a - 1)`` of the input's
+resolution. All maps are ``(B, C, D, H, W)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from oarfuse.errors import OarfuseError
+
+STREAMS = (1, 2, 3, 4)
+
+
+def check_volume(volume: Tensor, in_channels: int, divisor: int = 16) -> None:
+    """Raise `OarfuseError` unless `volume` is ``(B, in_channels, D, H, W)`` with sides that divide."""
+    if volume.ndim != 5 or volume.shape[1] != in_channels:
+        raise OarfuseError(
+            f"The network takes (B, {in_channels}, D, H, W), not {tuple(volume.shape)}: "
+            f"add the batch and channel axes, or build it with another in_channels."
+        )
+    if any(side == 0 or side % divisor for side in volume.shape[2:]):
+        raise OarfuseError(
+            f"The volume's sides are {tuple(volume.shape[2:])}, but each must divide by {divisor}: "
+            f"pad or crop it, for instance with monai.transforms.DivisiblePad(k={divisor})."
+        )
+
+
+class ConvNormReLU(nn.Sequential):
+    """3x3x3 convolution of stride 1, instance normalisation, ReLU. Keeps the sides.
+
+    The convolution has no bias, because the normalisation would subtract it again.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            nn.Conv3d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
+            nn.InstanceNorm3d(out_channels, affine=True),
+            nn.ReLU(inplace=True),
+        )
+
+
+class Encoder(nn.Module):
+    """Four blocks of two convolutions with pooling between them, and a fifth as the bottleneck.
+
+    Parameters
+    ----------
+    in_channels
+        Channels of the input volume.
+    channels
+        Channels of the five blocks; the paper starts with 16 and doubles.
+    """
+
+    def __init__(
+        self, in_channels: int = 1, channels: Sequence[int] = (16, 32, 64, 128, 256)
+    ) -> None:
+        super().__init__()
+        widths = [in_channels, *channels]
+        self.blocks = nn.ModuleList(
+            nn.Sequential(ConvNormReLU(previous, width), ConvNormReLU(width, width))
+            for previous, width in zip(widths, widths[1:], strict=False)
+        )
+        self.pool = nn.MaxPool3d(kernel_size=2)
+
+    def forward(self, volume: Tensor) -> list[Tensor]:
+        """Return ``[I1, I2, I3, I4, I5]``; ``I[a]`` is ``(B, C_a, D/2^(a-1), H/2^(a-1), W/2^(a-1))``."""
+        maps = [self.blocks[0](volume)]  # (B, 16, D, H, W)
+        for block in self.blocks[1:]:
+            maps.append(block(self.pool(maps[-1])))  # (B, 2 C, D/2, H/2, W/2)
+        return maps
+
+
+class DecoderBlock(nn.Module):
+    """``D[x] = ReLU(Norm(Conv3(ConvT(D[x+1]) concat Y[x])))`` (Eq. 6, with x falling from 4 to 1)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        # Kernel 3 and stride 2 are the paper's; the paddings make it double each side exactly.
+        self.up = nn.ConvTranspose3d(
+            in_channels, out_channels, kernel_size=3, stride=2, padding=1, output_padding=1
+        )
+        self.conv = ConvNormReLU(2 * out_channels, out_channels)
+
+    def forward(self, below: Tensor, skip: Tensor) -> Tensor:
+        upscaled = self.up(below)  # (B, 2 C, D/2, H/2, W/2) -> (B, C, D, H, W)
+        return self.conv(torch.cat((upscaled, skip), dim=1))  # (B, 2 C, D, H, W) -> (B, C, D, H, W)
+
+
+class Decoder(nn.Module):
+    """Four decoder blocks from the bottleneck up, and a 1x1x1 head with one channel a class."""
+
+    def __init__(self, num_classes: int, channels: Sequence[int] = (16, 32, 64, 128, 256)) -> None:
+        super().__init__()
+        # blocks[0] is x = 1, at full resolution.
+        self.blocks = nn.ModuleList(
+            DecoderBlock(below, width) for width, below in zip(channels, channels[1:], strict=False)
+        )
+        self.head = nn.Conv3d(channels[0], num_classes, kernel_size=1)
+
+    def forward(self, skips: Sequence[Tensor], bottleneck: Tensor) -> Tensor:
+        """Return logits ``(B, num_classes, D, H, W)`` from ``[Y1, Y2, Y3, Y4]`` and ``I5``."""
+        decoded = bottleneck
+        for block, skip in zip(reversed(self.blocks), reversed(skips), strict=True):
+            decoded = block(decoded, skip)
+        return self.head(decoded)

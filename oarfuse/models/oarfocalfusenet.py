@@ -1,0 +1,71 @@
+"""OARFocalFuseNet: encoder, focal-fuse block, decoder (Section II-A, Fig. 1a)."""
+
+from __future__ import annotations
+
+
+from torch import Tensor, nn
+
+from oarfuse.models.focal_fuse import FocalFuse, FocalFuseMaps, Pooling
+from oarfuse.models.layers import Decoder, Encoder, check_volume
+
+
+class OARFocalFuseNet(nn.Module):
+    """The paper's proposed network.
+
+    Parameters
+    ----------
+    in_channels, num_classes
+        Channels of the CT (1) and of the logits (organs and background).
+    width
+        Channels of the first encoder block (16 in the paper); each further block doubles them.
+    focal_levels, exchange, gates, global_context, pooling, down_kernel
+        The focal-fuse block's options: see `oarfuse.models.focal_fuse.FocalFuse`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        num_classes: int = 6,
+        *,
+        width: int = 16,
+        focal_levels: int = 2,
+        exchange: bool = True,
+        gates: bool = True,
+        global_context: bool = True,
+        pooling: Pooling = "avg",
+        down_kernel: int = 3,
+    ) -> None:
+        super().__init__()
+        channels = tuple(width * 2**index for index in range(5))
+        self.in_channels = in_channels
+        self.encoder = Encoder(in_channels, channels)
+        self.fuse = FocalFuse(
+            channels[:4],
+            focal_levels=focal_levels,
+            exchange=exchange,
+            gates=gates,
+            global_context=global_context,
+            pooling=pooling,
+            down_kernel=down_kernel,
+        )
+        self.decoder = Decoder(num_classes, channels)
+
+    def forward(
+        self, volume: Tensor, return_intermediates: bool = False
+    ) -> Tensor | tuple[Tensor, FocalFuseMaps]:
+        """Return logits ``(B, num_classes, D, H, W)`` for a CT ``(B, in_channels, D, H, W)``.
+
+        With `return_intermediates` also return the focal-fuse block's levels, gates, modulators
+        and outputs (`FocalFuseMaps`).
+
+        Raises
+        ------
+        OarfuseError
+            If the shape is wrong or a side does not divide by 16.
+        """
+        check_volume(volume, self.in_channels)
+        *features, bottleneck = self.encoder(volume)
+        if return_intermediates:
+            maps = self.fuse.maps(features)
+            return self.decoder(list(maps.outputs.values()), bottleneck), maps
+        return self.decoder(self.fuse(features), bottleneck)

@@ -1,0 +1,64 @@
+"""Every network by its name."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from oarfuse.errors import OarfuseError
+
+# Name -> where its class or builder function lives. The module is imported when the network is
+# built, so that a heavy dependency of one network is no burden to the others.
+_BUILDERS = {
+    "oarfocalfusenet": "oarfuse.models.oarfocalfusenet:OARFocalFuseNet",
+    "msf3d": "oarfuse.models.msf3d:MSF3D",
+}
+
+
+def model_names() -> tuple[str, ...]:
+    """Return the names that `build_model` knows, the proposed networks first."""
+    return tuple(_BUILDERS)
+
+
+def build_model(name: str, in_channels: int = 1, num_classes: int = 6, **options: Any) -> nn.Module:
+    """Build a network whose logits are ``(B, num_classes, D, H, W)``.
+
+    Parameters
+    ----------
+    name
+        One of `model_names()`.
+    in_channels
+        Channels of the input volume ``(B, in_channels, D, H, W)``.
+    num_classes
+        Channels of the logits, background included.
+    **options
+        The network's own keyword arguments, for instance ``focal_levels=3``.
+
+    Raises
+    ------
+    OarfuseError
+        If the name or an option is unknown, or a value is out of range.
+    """
+    if name not in _BUILDERS:
+        raise OarfuseError(
+            f"There is no model named {name!r}: choose one of {', '.join(_BUILDERS)}."
+        )
+    for argument, value in (("in_channels", in_channels), ("num_classes", num_classes)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise OarfuseError(f"{argument} is {value!r}: give a whole number of at least 1.")
+    module, attribute = _BUILDERS[name].split(":")
+    builder = getattr(import_module(module), attribute)
+    known = [
+        key
+        for key in inspect.signature(builder).parameters
+        if key not in ("in_channels", "num_classes")
+    ]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise OarfuseError(
+            f"The model {name!r} has no option {unknown[0]!r}: it takes {', '.join(known) or 'none'}."
+        )
+    return builder(in_channels=in_channels, num_classes=num_classes, **options)
