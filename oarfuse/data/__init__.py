@@ -1,1 +1,57 @@
-"""Reading, preparing and serving the data sets."""
+"""Reading, preparing and serving the data sets.
+
+Names are imported when they are first used, so that preparing data does not wait for PyTorch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oarfuse.data.audit import audit, leaking_slices
+    from oarfuse.data.download import download_openkbp
+    from oarfuse.data.manifest import Case, Manifest, Volume, load_case, load_manifest
+    from oarfuse.data.nifti import NiftiVolume, read_ct, read_nifti, write_labels_like
+    from oarfuse.data.openkbp import prepare_openkbp
+    from oarfuse.data.phantom import make_phantom
+
+_HOMES = {
+    "audit": "audit",
+    "leaking_slices": "audit",
+    "download_openkbp": "download",
+    "Case": "manifest",
+    "Manifest": "manifest",
+    "Volume": "manifest",
+    "load_case": "manifest",
+    "load_manifest": "manifest",
+    "NiftiVolume": "nifti",
+    "read_ct": "nifti",
+    "read_nifti": "nifti",
+    "write_labels_like": "nifti",
+    "prepare_openkbp": "openkbp",
+    "make_phantom": "phantom",
+}
+
+__all__ = [
+    "Case",
+    "Manifest",
+    "NiftiVolume",
+    "Volume",
+    "audit",
+    "download_openkbp",
+    "leaking_slices",
+    "load_case",
+    "load_manifest",
+    "make_phantom",
+    "prepare_openkbp",
+    "read_ct",
+    "read_nifti",
+    "write_labels_like",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"oarfuse.data.{_HOMES[name]}"), name)

@@ -1,0 +1,229 @@
+"""Where patients come from: a folder or a ZIP in OpenKBP's layout, seen in the same way.
+
+Both hold ``.../{train,validation,test}-pats/<patient>/<name>.csv`` below any prefix. A ZIP is
+read in place: nothing is unpacked to disk.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from oarfuse.errors import OarfuseError
+
+SPLITS = ("train", "validation", "test")
+PHANTOM_MARKER = "phantom.json"
+# A CT that fills all of 128**3 voxels takes about 30 MB; far above that, a file is a trap.
+MAX_BYTES = 100_000_000
+
+_PATIENT_FILE = re.compile(
+    r"(?P<root>(?:[^/]+/)*?)"
+    r"(?P<split>train|validation|test)-pats/(?P<case>[^/]+)/(?P<stem>[^/]+)\.csv"
+)
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One patient's files.
+
+    Attributes
+    ----------
+    case
+        Folder name, such as ``pt_1``.
+    split
+        The data set's own split: ``train``, ``validation`` or ``test``.
+    files
+        File stem (``ct``, ``Brainstem``) to its path inside the source.
+    """
+
+    case: str
+    split: str
+    files: Mapping[str, str]
+
+    def label(self, stem: str) -> str:
+        """How a message calls one of the files; the same for a folder and a ZIP."""
+        return f"{self.split}-pats/{self.case}/{stem}.csv"
+
+
+class Source:
+    """A folder or ZIP of patients, open for reading. Use `open_source` to get one.
+
+    Attributes
+    ----------
+    name
+        File or folder name without its path.
+    phantom
+        Whether the patients are drawn by this kit and not real.
+    patients
+        In natural order of split and name.
+    """
+
+    def __init__(self, path: Path, members: Iterable[str], phantom: bool) -> None:
+        self.path = path
+        self.name = path.resolve().name
+        self.phantom = phantom
+        self.patients = _find_patients(path, members)
+
+    def read(self, patient: Patient, stem: str) -> bytes:
+        """Return the bytes of ``<stem>.csv``; raise `OarfuseError` if they cannot be had."""
+        raise NotImplementedError
+
+    def checksum(self, patient: Patient, stem: str) -> int:
+        """Return the CRC-32 of ``<stem>.csv``."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the file behind the source, if there is one."""
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class _Folder(Source):
+    def __init__(self, path: Path) -> None:
+        root = _root_of_patients(path)
+        self._root = root
+        files = root.glob("*-pats/*/*.csv")
+        phantom = any((place / PHANTOM_MARKER).is_file() for place in (root, root.parent))
+        super().__init__(path, (file.relative_to(root).as_posix() for file in files), phantom)
+
+    def read(self, patient: Patient, stem: str) -> bytes:
+        file = self._root / patient.files[stem]
+        try:
+            _check_size(patient.label(stem), file.stat().st_size)
+            return file.read_bytes()
+        except OSError as error:
+            raise OarfuseError(
+                f"Cannot read {file} ({error.strerror or error}): mend its permissions or the disk."
+            ) from error
+
+    def checksum(self, patient: Patient, stem: str) -> int:
+        return zlib.crc32(self.read(patient, stem))
+
+
+class _Zip(Source):
+    def __init__(self, path: Path) -> None:
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise OarfuseError(
+                f"{path} is no readable ZIP ({error}): download it again, or give the folder."
+            ) from error
+        names = self._zip.namelist()
+        for name in names:
+            if _escapes(name):
+                raise OarfuseError(
+                    f"{path} holds the member {name!r}, which leaves the archive's own folder: "
+                    "do not trust this file and download the data set from its own page."
+                )
+        wanted = [name for name in names if name.endswith(".csv") and "__MACOSX/" not in name]
+        if len(set(wanted)) < len(wanted):
+            twice = next(name for name in wanted if wanted.count(name) > 1)
+            raise OarfuseError(f"{path} holds {twice} twice: download the archive again.")
+        phantom = any(Path(name).name == PHANTOM_MARKER for name in names)
+        super().__init__(path, wanted, phantom)
+
+    def read(self, patient: Patient, stem: str) -> bytes:
+        member = patient.files[stem]
+        _check_size(patient.label(stem), self._zip.getinfo(member).file_size)
+        try:
+            return self._zip.read(member)
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise OarfuseError(
+                f"{patient.label(stem)} in {self.name} is damaged ({error}): "
+                "download the archive again."
+            ) from error
+        except (RuntimeError, NotImplementedError) as error:  # encrypted, or an odd compression
+            raise OarfuseError(
+                f"{patient.label(stem)} in {self.name} cannot be unpacked ({error}): "
+                "give the archive as GitHub makes it, or a folder."
+            ) from error
+
+    def checksum(self, patient: Patient, stem: str) -> int:
+        return self._zip.getinfo(patient.files[stem]).CRC
+
+    def close(self) -> None:
+        self._zip.close()
+
+
+def open_source(path: str | Path) -> Source:
+    """Open a folder (a clone's root, ``provided-data``, or one above them) or a ZIP of the same.
+
+    Raises
+    ------
+    OarfuseError
+        If there is nothing at `path`, it is neither folder nor ZIP, a ZIP member leaves the
+        archive's folder, or no patient is found.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise OarfuseError(f"There is no source at {path}: give OpenKBP's folder or ZIP.")
+    return _Folder(path) if path.is_dir() else _Zip(path)
+
+
+def natural_key(case: str) -> list[tuple[bool, int, str]]:
+    """Sort key that puts pt_2 before pt_10."""
+    words = re.findall(r"\d+|\D+", case)
+    return [(word.isdigit(), int(word) if word.isdigit() else 0, word) for word in words]
+
+
+def _root_of_patients(path: Path) -> Path:
+    for pattern in ("provided-data", ".", "*/provided-data", "*/*/provided-data"):
+        for root in sorted(path.glob(pattern)) if pattern != "." else [path]:
+            if any((root / f"{split}-pats").is_dir() for split in SPLITS):
+                return root
+    raise _no_patients(path)
+
+
+def _find_patients(path: Path, members: Iterable[str]) -> tuple[Patient, ...]:
+    files: dict[tuple[str, str], dict[str, str]] = {}
+    roots = set()
+    for member in members:
+        match = _PATIENT_FILE.fullmatch(member)
+        if match:
+            roots.add(match["root"])
+            files.setdefault((match["split"], match["case"]), {})[match["stem"]] = member
+    if not files:
+        raise _no_patients(path)
+    if len(roots) > 1:
+        raise OarfuseError(
+            f"{path} holds several data sets ({', '.join(sorted(roots)[:3])}): "
+            "give the one to prepare."
+        )
+    order = sorted(files, key=lambda key: (SPLITS.index(key[0]), natural_key(key[1])))
+    places: dict[str, str] = {}
+    for split, case in order:
+        if case in places:
+            raise OarfuseError(
+                f"{path} holds {case} in both {places[case]}-pats and {split}-pats: "
+                "remove the wrong one, so that no patient is in two splits."
+            )
+        places[case] = split
+    return tuple(Patient(case, split, files[split, case]) for split, case in order)
+
+
+def _no_patients(path: Path) -> OarfuseError:
+    return OarfuseError(
+        f"{path} holds no provided-data with train-pats, validation-pats or test-pats: "
+        "give OpenKBP's clone, its provided-data folder, or GitHub's ZIP of it."
+    )
+
+
+def _check_size(name: str, size: int) -> None:
+    if size > MAX_BYTES:
+        raise OarfuseError(
+            f"{name} has {size} bytes, more than any OpenKBP file: "
+            "replace it with the data set's own copy."
+        )
+
+
+def _escapes(name: str) -> bool:
+    parts = name.replace("\\", "/").split("/")
+    return ".." in parts or parts[0] == "" or ":" in parts[0]
