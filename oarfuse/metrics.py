@@ -316,7 +316,7 @@ def _checked_spacing(
 
 def _box_of_any(prediction: np.ndarray, truth: np.ndarray) -> tuple[slice, ...]:
     """Return the box around everything that either array marks (an empty one if nothing is)."""
-    box = []
+    box: list[slice] = []
     # `any` over whole planes runs at memory speed, unlike a search of the volume for each label.
     for axis in range(truth.ndim):
         crop = tuple(box)
