@@ -249,7 +249,7 @@ class FocalFuse(nn.Module):
         )
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``[Y1, Y2, Y3, Y4]`` for ``[I1, I2, I3, I4]``, each ``(B, C_a, D_a, H_a, W_a)``."""
+        """Return ``[Y1, .., Y4]`` for ``[I1, .., I4]``, each ``(B, C_a, D_a, H_a, W_a)``."""
         outputs = self.maps(features).outputs
         return [outputs[stream] for stream in STREAMS]
 

@@ -7,17 +7,28 @@ resolution. All maps are ``(B, C, D, H, W)``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oarfuse.errors import OarfuseError
 
 STREAMS = (1, 2, 3, 4)
+Block = Literal["fast", "readable"]
+
+
+def choose_block(block: str, *, fast: type[nn.Module], readable: type[nn.Module]) -> Any:
+    """Return the class for ``block="fast"`` or ``"readable"``; `OarfuseError` for another word."""
+    if block not in ("fast", "readable"):
+        raise OarfuseError(f"block is {block!r}: choose 'fast' or 'readable'.")
+    return fast if block == "fast" else readable
 
 
 def check_volume(volume: Tensor, in_channels: int, divisor: int = 16) -> None:
-    """Raise `OarfuseError` unless `volume` is ``(B, in_channels, D, H, W)`` with sides that divide."""
+    """Raise `OarfuseError` unless `volume` is ``(B, in_channels, D, H, W)`` and sides divide."""
     if volume.ndim != 5 or volume.shape[1] != in_channels:
         raise OarfuseError(
             f"The network takes (B, {in_channels}, D, H, W), not {tuple(volume.shape)}: "
@@ -30,6 +41,34 @@ def check_volume(volume: Tensor, in_channels: int, divisor: int = 16) -> None:
         )
 
 
+class InstanceNorm(nn.InstanceNorm3d):
+    """Instance normalisation that keeps ``channels_last_3d`` memory.
+
+    For one sample, instance and batch normalisation are the same sum, and PyTorch's batch
+    normalisation has kernels for channels-last memory while its instance normalisation copies the
+    volume to the default layout first. Same parameters and results as `torch.nn.InstanceNorm3d`.
+    """
+
+    def forward(self, volume: Tensor) -> Tensor:
+        normalised = [
+            F.batch_norm(sample, None, None, self.weight, self.bias, training=True, eps=self.eps)
+            for sample in volume.split(1)
+        ]
+        return torch.cat(normalised) if len(normalised) > 1 else normalised[0]
+
+
+def channels_last(volume: Tensor) -> Tensor:
+    """Return ``(B, C, D, H, W)`` in ``channels_last_3d`` memory, marked as such even for C = 1.
+
+    With one channel both layouts are the same bytes, and PyTorch takes the strides for the default
+    one; every later layer would then leave channels-last memory.
+    """
+    batch, channels, *sides = volume.shape
+    rows = volume.permute(0, 2, 3, 4, 1).contiguous()
+    strides = (rows.stride(0), 1, *rows.stride()[1:4])
+    return rows.as_strided((batch, channels, *sides), strides)
+
+
 class ConvNormReLU(nn.Sequential):
     """3x3x3 convolution of stride 1, instance normalisation, ReLU. Keeps the sides.
 
@@ -39,7 +78,7 @@ class ConvNormReLU(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(
             nn.Conv3d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
-            nn.InstanceNorm3d(out_channels, affine=True),
+            InstanceNorm(out_channels, affine=True),
             nn.ReLU(inplace=True),
         )
 
@@ -62,12 +101,12 @@ class Encoder(nn.Module):
         widths = [in_channels, *channels]
         self.blocks = nn.ModuleList(
             nn.Sequential(ConvNormReLU(previous, width), ConvNormReLU(width, width))
-            for previous, width in zip(widths, widths[1:], strict=False)
+            for previous, width in pairwise(widths)
         )
         self.pool = nn.MaxPool3d(kernel_size=2)
 
     def forward(self, volume: Tensor) -> list[Tensor]:
-        """Return ``[I1, I2, I3, I4, I5]``; ``I[a]`` is ``(B, C_a, D/2^(a-1), H/2^(a-1), W/2^(a-1))``."""
+        """Return ``[I1, .., I5]``; ``I[a]`` is ``(B, C_a, D, H, W)`` with sides over ``2**(a-1)``."""
         maps = [self.blocks[0](volume)]  # (B, 16, D, H, W)
         for block in self.blocks[1:]:
             maps.append(block(self.pool(maps[-1])))  # (B, 2 C, D/2, H/2, W/2)
@@ -75,7 +114,7 @@ class Encoder(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """``D[x] = ReLU(Norm(Conv3(ConvT(D[x+1]) concat Y[x])))`` (Eq. 6, with x falling from 4 to 1)."""
+    """``D[x] = ReLU(Norm(Conv3(ConvT(D[x+1]) concat Y[x])))``: Eq. 6, x falling from 4 to 1."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -97,7 +136,7 @@ class Decoder(nn.Module):
         super().__init__()
         # blocks[0] is x = 1, at full resolution.
         self.blocks = nn.ModuleList(
-            DecoderBlock(below, width) for width, below in zip(channels, channels[1:], strict=False)
+            DecoderBlock(below, width) for width, below in pairwise(channels)
         )
         self.head = nn.Conv3d(channels[0], num_classes, kernel_size=1)
 

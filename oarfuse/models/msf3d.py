@@ -2,91 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oarfuse.errors import OarfuseError
-from oarfuse.models.focal_fuse import CrossScaleMix, Pooling
-from oarfuse.models.layers import STREAMS, Decoder, Encoder, check_volume
-
-
-class DenseLayer(nn.Module):
-    """One layer of one stream's dense block (Eq. 7).
-
-    The paper writes a depth-wise 3x3x3 convolution of the concatenation. A depth-wise convolution
-    cannot change the number of channels, so, as in Eq. 2, a 1x1x1 convolution first mixes the
-    concatenation to ``C_a`` channels; a ReLU follows.
-    """
-
-    def __init__(
-        self,
-        channels: Sequence[int],
-        stream: int,
-        own_inputs: int,
-        *,
-        pooling: Pooling,
-        down_kernel: int,
-    ) -> None:
-        super().__init__()
-        width = channels[stream - 1]
-        self.fuse = CrossScaleMix(
-            channels, stream, own_inputs, pooling=pooling, down_kernel=down_kernel
-        )
-        self.depthwise = nn.Conv3d(width, width, kernel_size=3, padding=1, groups=width)
-
-    def forward(self, own: Sequence[Tensor], newest: dict[int, Tensor]) -> Tensor:
-        return F.relu(self.depthwise(self.fuse(own, newest)))
-
-
-class DenseFuse(nn.Module):
-    """Four dense blocks, one a stream, that exchange their newest maps after every layer.
-
-    Layer ``l`` of stream ``a`` reads all earlier layers of its own stream, ``I[a,0] .. I[a,l-1]``,
-    and the newest layer ``I[b,l-1]`` of the other three. The last layer of each stream goes to the
-    decoder.
-
-    Parameters
-    ----------
-    channels
-        ``(C_1, C_2, C_3, C_4)``; every layer of stream ``a`` gives ``C_a`` channels.
-    dense_layers
-        Layers of each dense block, 1..5. The paper does not state it.
-    pooling, down_kernel
-        See `oarfuse.models.focal_fuse.Resample`.
-    """
-
-    def __init__(
-        self,
-        channels: Sequence[int] = (16, 32, 64, 128),
-        *,
-        dense_layers: int = 2,
-        pooling: Pooling = "avg",
-        down_kernel: int = 3,
-    ) -> None:
-        super().__init__()
-        if dense_layers not in (1, 2, 3, 4, 5):
-            raise OarfuseError(f"dense_layers is {dense_layers!r}: choose 1 to 5.")
-        if pooling not in ("avg", "max"):
-            raise OarfuseError(f"pooling is {pooling!r}: choose 'avg' or 'max'.")
-        # layers[l][a - 1]
-        self.layers = nn.ModuleList(
-            nn.ModuleList(
-                DenseLayer(channels, stream, earlier, pooling=pooling, down_kernel=down_kernel)
-                for stream in STREAMS
-            )
-            for earlier in range(1, dense_layers + 1)
-        )
-
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``[Y1, Y2, Y3, Y4]`` for ``[I1, I2, I3, I4]``, each ``(B, C_a, D_a, H_a, W_a)``."""
-        history = {a: [feature] for a, feature in zip(STREAMS, features, strict=True)}
-        for layer in self.layers:
-            newest = {a: maps[-1] for a, maps in history.items()}
-            for a, dense in zip(STREAMS, layer, strict=True):
-                history[a].append(dense(history[a], newest))
-        return [history[a][-1] for a in STREAMS]
+from oarfuse.models.dense_fuse import DenseFuse
+from oarfuse.models.fast import FastDenseFuse
+from oarfuse.models.focal_fuse import Pooling
+from oarfuse.models.layers import (
+    Block,
+    Decoder,
+    Encoder,
+    channels_last,
+    check_volume,
+    choose_block,
+)
 
 
 class MSF3D(nn.Module):
@@ -98,8 +26,10 @@ class MSF3D(nn.Module):
         Channels of the CT (1) and of the logits (organs and background).
     width
         Channels of the first encoder block (16 in the paper); each further block doubles them.
+    block
+        ``"fast"`` or ``"readable"``: the same parameters and results (`oarfuse.models.fast`).
     dense_layers, pooling, down_kernel
-        See `DenseFuse`.
+        See `oarfuse.models.dense_fuse.DenseFuse`.
     """
 
     def __init__(
@@ -108,6 +38,7 @@ class MSF3D(nn.Module):
         num_classes: int = 6,
         *,
         width: int = 16,
+        block: Block = "fast",
         dense_layers: int = 2,
         pooling: Pooling = "avg",
         down_kernel: int = 3,
@@ -116,7 +47,7 @@ class MSF3D(nn.Module):
         channels = tuple(width * 2**index for index in range(5))
         self.in_channels = in_channels
         self.encoder = Encoder(in_channels, channels)
-        self.fuse = DenseFuse(
+        self.fuse = choose_block(block, fast=FastDenseFuse, readable=DenseFuse)(
             channels[:4], dense_layers=dense_layers, pooling=pooling, down_kernel=down_kernel
         )
         self.decoder = Decoder(num_classes, channels)
@@ -124,5 +55,5 @@ class MSF3D(nn.Module):
     def forward(self, volume: Tensor) -> Tensor:
         """Return logits ``(B, num_classes, D, H, W)`` for a CT ``(B, in_channels, D, H, W)``."""
         check_volume(volume, self.in_channels)
-        *features, bottleneck = self.encoder(volume)
+        *features, bottleneck = self.encoder(channels_last(volume))
         return self.decoder(self.fuse(features), bottleneck)

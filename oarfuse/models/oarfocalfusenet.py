@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-
 from torch import Tensor, nn
 
+from oarfuse.models.fast import FastFocalFuse
 from oarfuse.models.focal_fuse import FocalFuse, FocalFuseMaps, Pooling
-from oarfuse.models.layers import Decoder, Encoder, check_volume
+from oarfuse.models.layers import (
+    Block,
+    Decoder,
+    Encoder,
+    channels_last,
+    check_volume,
+    choose_block,
+)
 
 
 class OARFocalFuseNet(nn.Module):
@@ -18,6 +25,8 @@ class OARFocalFuseNet(nn.Module):
         Channels of the CT (1) and of the logits (organs and background).
     width
         Channels of the first encoder block (16 in the paper); each further block doubles them.
+    block
+        ``"fast"`` or ``"readable"``: the same parameters and results (`oarfuse.models.fast`).
     focal_levels, exchange, gates, global_context, pooling, down_kernel
         The focal-fuse block's options: see `oarfuse.models.focal_fuse.FocalFuse`.
     """
@@ -28,6 +37,7 @@ class OARFocalFuseNet(nn.Module):
         num_classes: int = 6,
         *,
         width: int = 16,
+        block: Block = "fast",
         focal_levels: int = 2,
         exchange: bool = True,
         gates: bool = True,
@@ -39,7 +49,7 @@ class OARFocalFuseNet(nn.Module):
         channels = tuple(width * 2**index for index in range(5))
         self.in_channels = in_channels
         self.encoder = Encoder(in_channels, channels)
-        self.fuse = FocalFuse(
+        self.fuse = choose_block(block, fast=FastFocalFuse, readable=FocalFuse)(
             channels[:4],
             focal_levels=focal_levels,
             exchange=exchange,
@@ -64,7 +74,7 @@ class OARFocalFuseNet(nn.Module):
             If the shape is wrong or a side does not divide by 16.
         """
         check_volume(volume, self.in_channels)
-        *features, bottleneck = self.encoder(volume)
+        *features, bottleneck = self.encoder(channels_last(volume))
         if return_intermediates:
             maps = self.fuse.maps(features)
             return self.decoder(list(maps.outputs.values()), bottleneck), maps

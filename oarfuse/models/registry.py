@@ -59,6 +59,7 @@ def build_model(name: str, in_channels: int = 1, num_classes: int = 6, **options
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise OarfuseError(
-            f"The model {name!r} has no option {unknown[0]!r}: it takes {', '.join(known) or 'none'}."
+            f"The model {name!r} has no option {unknown[0]!r}: "
+            f"it takes {', '.join(known) or 'none'}."
         )
     return builder(in_channels=in_channels, num_classes=num_classes, **options)
