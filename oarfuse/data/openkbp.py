@@ -33,9 +33,10 @@ ORGAN_FILES = {
     "left_parotid": "LeftParotid",
     "mandible": "Mandible",
 }
-# Who owns a voxel that two organs claim: the organ that is smaller in the data set, because a
-# voxel weighs more there.
-OVERLAP_PRIORITY = ("spinal_cord", "right_parotid", "left_parotid", "brainstem", "mandible")
+# Who owns a voxel that two organs claim: the organ that is smaller in the data set (medians of the
+# 133 training and validation patients: 544, 551, 560, 571 and 1358 voxels), because a voxel weighs
+# more there. In these patients only cord and brainstem, and a parotid and the mandible, ever meet.
+OVERLAP_PRIORITY = ("spinal_cord", "brainstem", "right_parotid", "left_parotid", "mandible")
 SPLIT_RULES = ("folders", "lexicographic")
 
 
