@@ -13,25 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from PIL import Image as PillowImage
 
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import DatasetSpec
 from oarfuse.viewing.comparison import show_comparison
-from oarfuse.viewing.layout import STYLE, tidy
-from oarfuse.viewing.overlay import (
-    draw_ct,
-    draw_fill,
-    label_rgba,
-    mark_orientation,
-    mark_scale,
-    outline_segments,
-)
+from oarfuse.viewing.picture import PICTURE_IN, SlicePicture
 from oarfuse.viewing.planes import (
     PLANES,
     box_around,
@@ -52,8 +40,6 @@ CT_WINDOWS: dict[str, tuple[int, int]] = {  # (centre, width) in HU, as radiolog
 NETWORK_WINDOW = "Network input"
 CUSTOM_WINDOW = "Custom"
 NO_PREDICTION = "none"
-PICTURE_IN = 5.4
-TALLEST = 1.2  # of the picture's height over its width, so that the controls stay in sight
 ZOOM_MARGIN_MM = 45.0
 
 
@@ -128,7 +114,7 @@ class SliceBrowser:
         }
         self._quiet = False
         self._make_controls()
-        self._make_artists()
+        self._picture = SlicePicture(self._volume, self._spacing, spec)
         self._place_plane()
         self._redraw()
 
@@ -287,63 +273,23 @@ class SliceBrowser:
 
     # ----- picture
 
-    def _make_artists(self) -> None:
-        """Make the figure's artists once; later redraws only exchange their data."""
-        with plt.rc_context(STYLE):
-            self._figure = Figure(figsize=(PICTURE_IN, PICTURE_IN), dpi=100, facecolor="black")
-            self._canvas = FigureCanvasAgg(self._figure)
-            self._axes = tidy(self._figure.add_axes((0, 0, 1, 1)))
-        plane = get_plane("axial")
-        window = self._spec.window_hu
-        self._ct = draw_ct(self._axes, self._volume, plane, self._voxel[0], self._spacing, window)
-        clear = np.zeros((1, 1, 4))
-        self._fill = draw_fill(self._axes, clear, plane, self._ct.get_extent())
-        self._outlines: dict[int, LineCollection] = {}
-        for organ in self._spec.organs:
-            lines = LineCollection([], colors=organ.color, linewidths=1.6, capstyle="projecting")
-            self._outlines[organ.label] = lines
-            self._axes.add_collection(lines, autolim=False)
-
     def _place_plane(self) -> None:
-        """Fit the axes and the marks to the chosen plane."""
-        plane = get_plane(self.plane.value)
-        for mark in [*self._axes.texts, *self._axes.lines]:
-            mark.remove()
-        extent = plane.extent(self._volume.shape, self._spacing)
-        for picture in (self._ct, self._fill):
-            picture.origin = plane.origin
-            picture.set_extent(extent)
-        box = self._boxes[self.zoom.value]
-        xlim, ylim = plane.limits(box, self._spacing)
-        self._axes.set(xlim=xlim, ylim=ylim)
-        width, height = plane.size_mm(box, self._spacing)
-        # The picture keeps its width and takes the height that true proportions ask for.
-        self._figure.set_size_inches(PICTURE_IN, PICTURE_IN * min(height / width, TALLEST))
-        mark_orientation(self._axes, plane)
-        mark_scale(self._axes)
+        self._picture.place(get_plane(self.plane.value), self._boxes[self.zoom.value])
+
+    def _window(self) -> tuple[float, float]:
+        half = self.width.value / 2
+        return self.centre.value - half, self.centre.value + half
 
     def _redraw(self) -> None:
         plane, index = get_plane(self.plane.value), self.slice.value
-        self._ct.set_data(plane.take(self._volume, index))
-        half = self.width.value / 2
-        self._ct.set_clim(self.centre.value - half, self.centre.value + half)
-        shown = {organ.label for organ in self._spec.organs if self.organs[organ.name].value}
-        self._fill.set_visible(self.show_truth.value and self._truth is not None)
-        if self._truth is not None:
-            section = plane.take(self._truth, index)
-            self._fill.set_data(label_rgba(section, self._spec, self.opacity.value, shown))
-        labels = self._predictions.get(self.prediction.value)
-        for label, lines in self._outlines.items():
-            lines.set_visible(labels is not None and label in shown)
-            if labels is not None and label in shown:
-                mask = plane.take(labels, index) == label
-                rows_mm, cols_mm = self._spacing[plane.row_axis], self._spacing[plane.col_axis]
-                lines.set_segments(list(outline_segments(mask, rows_mm, cols_mm)))
-        self._canvas.draw()
-        buffer = io.BytesIO()
-        picture = PillowImage.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB")
-        picture.save(buffer, format="PNG", compress_level=1)  # speed matters more than size here
-        self.image.value = buffer.getvalue()
+        self.image.value = self._picture.show(
+            index,
+            self._window(),
+            filled=self._truth if self.show_truth.value else None,
+            opacity=self.opacity.value,
+            outlined=self._predictions.get(self.prediction.value),
+            shown={o.label for o in self._spec.organs if self.organs[o.name].value},
+        )
         depth = (index + 0.5) * self._spacing[plane.axis]
         edge = ("inferior", "anterior", "right")[plane.axis]
         last = self._volume.shape[plane.axis] - 1
@@ -359,8 +305,7 @@ class SliceBrowser:
 
         With predictions it compares truth and predictions, otherwise it shows the truth alone.
         """
-        half = self.width.value / 2
-        window = (self.centre.value - half, self.centre.value + half)
+        window = self._window()
         voxel = tuple(self._voxel)
         if self._truth is not None and self._predictions:
             return show_comparison(

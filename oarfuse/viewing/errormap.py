@@ -101,8 +101,8 @@ def show_error_map(
     caption = (
         "Missed: organ in the truth, background in the prediction. Extra: the reverse. Wrong "
         "organ: an organ in both, but another one. Grey: right. Thin lines: the truth's outlines "
-        "in the organs' colours. Counts are for the whole volume; the slices shown hold the most wrong "
-        "voxels unless chosen otherwise. The patient's right (R) is on your left."
+        "in the organs' colours. Counts are for the whole volume; the slices shown hold the most "
+        "wrong voxels unless chosen otherwise. The patient's right (R) is on your left."
     )
     with plt.rc_context(STYLE):
         panels = panel_figure(
