@@ -113,10 +113,11 @@ def _interpolation_matrix(
     size: int, factor: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """Return ``(factor * size, size)``: linear interpolation of one axis as a matrix."""
-    identity = torch.eye(size, dtype=torch.float32, device=device)
-    with torch.autocast(device.type, enabled=False):
+    # Made on the CPU: other devices, such as "meta" when the cost is counted, lack autocast.
+    identity = torch.eye(size, dtype=torch.float32, device="cpu")
+    with torch.autocast("cpu", enabled=False):
         columns = F.interpolate(identity[None], scale_factor=factor, mode="linear")[0]
-    return columns.t().contiguous().to(dtype)
+    return columns.t().contiguous().to(device=device, dtype=dtype)
 
 
 def add_interpolated(total: Tensor, rows: Tensor, factor: int) -> Tensor:
