@@ -85,21 +85,18 @@ class Canvas:
         """An ellipsoid; `tilt_degrees` turns it about the left-right axis, top to the front."""
         radii = np.asarray(radii, np.float32)
         region = self.region(np.asarray([centre], float), float(radii.max()) + 12)
-        p, l, s = (
+        back, left, up = (
             axis[region] - np.float32(start)
             for axis, start in zip(self.coordinates, centre, strict=True)
         )
         if tilt_degrees:
-            cosine, sine = np.cos(np.radians(tilt_degrees)), np.sin(np.radians(tilt_degrees))
-            p, s = (
-                p * np.float32(cosine) + s * np.float32(sine),
-                s * np.float32(cosine) - p * np.float32(sine),
-            )
-        scaled = np.sqrt((p / radii[0]) ** 2 + (l / radii[1]) ** 2 + (s / radii[2]) ** 2)
+            angle = np.radians(tilt_degrees)
+            cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+            back, up = back * cosine + up * sine, up * cosine - back * sine
+        back, left, up = back / radii[0], left / radii[1], up / radii[2]
+        scaled = np.sqrt(back**2 + left**2 + up**2)
         # First-order distance: exact on the surface, where it is used.
-        slope = np.sqrt(
-            (p / radii[0] ** 2) ** 2 + (l / radii[1] ** 2) ** 2 + (s / radii[2] ** 2) ** 2
-        )
+        slope = np.sqrt((back / radii[0]) ** 2 + (left / radii[1]) ** 2 + (up / radii[2]) ** 2)
         return Shape(region, scaled * (scaled - 1) / np.maximum(slope, 1e-4))
 
     def tube(
