@@ -1,0 +1,277 @@
+"""Evaluate a trained network, or label files made elsewhere, on a split of a prepared folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from oarfuse.data import load_manifest, read_nifti, write_labels_like
+from oarfuse.errors import OarfuseError
+from oarfuse.evaluation.report import MORE_COLUMNS, write_report
+from oarfuse.evaluation.scoring import jsonable, run_cases, stored_case
+from oarfuse.files import sha256, write_json
+from oarfuse.inference import predict_labels
+from oarfuse.runtime import choose_device, environment
+from oarfuse.weights import load_weights
+
+if TYPE_CHECKING:
+    from oarfuse.data import Case, Manifest, Volume
+
+FORMAT = "oarfuse-evaluation/1"
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationResult:
+    """What an evaluation found and where it wrote it.
+
+    Attributes
+    ----------
+    folder
+        Holds metrics.csv, metrics_largest_component.csv, metrics_more.csv, summary.json and
+        summary.md.
+    metrics
+        The rows of metrics_more.csv: every case, organ and variant.
+    summary
+        The contents of summary.json.
+    """
+
+    folder: Path
+    metrics: pd.DataFrame
+    summary: dict[str, Any]
+
+
+def evaluate(
+    weights: str | Path,
+    data: str | Path,
+    split: str,
+    output: str | Path,
+    *,
+    flip_tta: bool = False,
+    device: str | None = None,
+    precision: str = "auto",
+    smoke: bool = False,
+    save_predictions: bool = False,
+    progress: bool = True,
+) -> EvaluationResult:
+    """Predict and score every case of a split.
+
+    Finished cases are kept in ``output/cases``, so that an interrupted evaluation goes on where it
+    stopped when it is started again.
+
+    Parameters
+    ----------
+    weights
+        A safetensors file that `oarfuse train` wrote.
+    data
+        A prepared folder.
+    split
+        ``train``, ``validation`` or ``test``.
+    output
+        Folder for the results; one folder holds one evaluation.
+    flip_tta
+        Average the predictions of the volume and of its left-right mirror image.
+    device
+        ``cpu``, ``cuda`` or ``cuda:1``; a GPU if there is one, when omitted.
+    precision
+        As for `oarfuse.inference.predict_labels`.
+    smoke
+        Call the result a smoke run in the summary: it proves that the pipeline works and nothing
+        about the method.
+    save_predictions
+        Also write ``output/predictions/<case>.nii.gz``.
+    progress
+        Show a progress bar.
+
+    Raises
+    ------
+    OarfuseError
+        If an input is missing or damaged, the weights are for another data set, the split is
+        empty, or `output` holds another evaluation.
+    """
+    manifest = load_manifest(data)
+    cases = _cases(manifest, split)
+    model, info = load_weights(weights)
+    if info.dataset != manifest.dataset:
+        raise OarfuseError(
+            f"{weights} was trained for {info.dataset} and {data} holds {manifest.dataset}: "
+            "evaluate it on the data set that it was trained for."
+        )
+    chosen = choose_device(device)
+    output = Path(output)
+    identity = {
+        "weights_sha256": sha256(weights),
+        "flip_tta": flip_tta,
+        "precision": precision,
+        **_data_identity(manifest, cases, split),
+    }
+    _claim_folder(output, identity)
+
+    def predict(volume: Volume) -> np.ndarray:
+        labels = predict_labels(
+            model, volume.image, info, mirror=flip_tta, device=chosen, precision=precision
+        )
+        if save_predictions:
+            target = output / "predictions" / f"{volume.case.case}.nii.gz"
+            write_labels_like(target, labels, read_nifti(volume.case.image_path))
+        return labels
+
+    run_cases(cases, manifest.spec, output, predict, progress=progress, ahead=True)
+    description = {
+        "model": info.model,
+        "weights": {"file": Path(weights).name, "sha256": identity["weights_sha256"]},
+        "model_info": jsonable(dataclasses.asdict(info)),
+        "flip_tta": flip_tta,
+        "precision": precision,
+    }
+    phantom = manifest.phantom or info.phantom
+    kind = "phantom" if phantom else "smoke run" if smoke else "full run"
+    return _finish(
+        output, manifest, cases, split, {**description, **environment(chosen), "kind": kind}
+    )
+
+
+def score_predictions(
+    predictions: str | Path,
+    data: str | Path,
+    split: str,
+    output: str | Path,
+    *,
+    method: str,
+    model: str | None = None,
+    progress: bool = True,
+) -> EvaluationResult:
+    """Score label files that any other program made, exactly as `evaluate` scores its own.
+
+    Parameters
+    ----------
+    predictions
+        Folder with ``<case>.nii.gz`` for each case of the split, on the grid of its image.
+    data, split, output, progress
+        As for `evaluate`.
+    method
+        What the summary calls the method.
+    model
+        A name of `oarfuse.model_names()` if the labels are from that network: the summary then
+        shows the paper's row of it.
+
+    Raises
+    ------
+    OarfuseError
+        As `evaluate` does, or if a file is missing, lies on another grid or holds other labels.
+    """
+    folder, output = Path(predictions), Path(output)
+    manifest = load_manifest(data)
+    cases = _cases(manifest, split)
+    files = {case.case: folder / f"{case.case}.nii.gz" for case in cases}
+    for path in files.values():
+        if not path.is_file():
+            raise OarfuseError(f"There is no {path}: give a label file for each case of {split}.")
+    identity = {
+        "predictions_sha256": _digest([sha256(path) for path in files.values()]),
+        **_data_identity(manifest, cases, split),
+    }
+    _claim_folder(output, identity)
+
+    def read(volume: Volume) -> np.ndarray:
+        return _read_labels(files[volume.case.case], volume)
+
+    run_cases(cases, manifest.spec, output, read, progress=progress, ahead=False)
+    kind = "phantom" if manifest.phantom else "full run"
+    description = {"model": model, "method": method, "kind": kind, **environment()}
+    return _finish(output, manifest, cases, split, description)
+
+
+def _read_labels(path: Path, volume: Volume) -> np.ndarray:
+    found = read_nifti(path)
+    if found.array.shape != volume.label.shape or not np.allclose(
+        found.spacing_mm, volume.spacing_mm, rtol=1e-3
+    ):
+        raise OarfuseError(
+            f"{path} has {found.array.shape} voxels of {found.spacing_mm} mm where the case has "
+            f"{volume.label.shape} of {volume.spacing_mm} mm: resample it onto the image's grid."
+        )
+    labels = np.asarray(found.array)
+    if labels.dtype.kind == "f":  # many programs store labels as floating-point numbers
+        whole = np.rint(labels)
+        if not np.array_equal(whole, labels):
+            raise OarfuseError(f"{path} holds fractions: give label values, not probabilities.")
+        labels = whole.astype(np.int32)
+    return labels
+
+
+def _cases(manifest: Manifest, split: str) -> tuple[Case, ...]:
+    cases = manifest.split(split)
+    if not cases:
+        raise OarfuseError(f"{manifest.folder} has no {split} cases: choose another split.")
+    return cases
+
+
+def _data_identity(manifest: Manifest, cases: Sequence[Case], split: str) -> dict[str, Any]:
+    files = [f"{case.case} {case.sha256['image']} {case.sha256['label']}" for case in cases]
+    return {
+        "format": FORMAT,
+        "dataset": manifest.dataset,
+        "split": split,
+        "data_sha256": _digest(files),
+    }
+
+
+def _digest(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _claim_folder(output: Path, identity: dict[str, Any]) -> None:
+    """Write what is evaluated into the folder, or refuse a folder that holds something else."""
+    path = output / "evaluation.json"
+    if path.is_file():
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            there = {}
+        if not isinstance(there, dict):
+            there = {}
+        changed = [key for key, value in identity.items() if there.get(key) != value]
+        if changed or set(there) != set(identity):
+            what = ", ".join(changed or sorted(set(there) - set(identity)))
+            raise OarfuseError(
+                f"{output} holds an evaluation that differs in {what}: choose another output "
+                "folder, or delete this one."
+            )
+        return
+    write_json(path, identity)
+
+
+def _finish(
+    output: Path,
+    manifest: Manifest,
+    cases: Sequence[Case],
+    split: str,
+    description: dict[str, Any],
+) -> EvaluationResult:
+    stored = [content for case in cases if (content := stored_case(output, case)) is not None]
+    rows = [row for content in stored for row in content["rows"]]
+    frame = pd.DataFrame(rows, columns=list(MORE_COLUMNS))
+    numbers = [name for name in MORE_COLUMNS if name not in ("case", "organ", "variant", "missed")]
+    frame = frame.astype(dict.fromkeys(numbers, float) | {"missed": bool})
+    seconds = [content["prediction_seconds"] for content in stored]
+    description = {
+        "format": FORMAT,
+        **description,
+        "dataset": manifest.dataset,
+        "phantom_data": manifest.phantom,
+        "data_source": manifest.source,
+        "split_rule": manifest.split_rule,
+        "split": split,
+        "cases": len(stored),
+        "cases_with_leaking_slices": sum(content["leaking_slices"] > 0 for content in stored),
+        "prediction_seconds_mean": None if None in seconds else float(np.mean(seconds)),
+    }
+    summary = write_report(output, frame, description)
+    return EvaluationResult(output, frame, summary)
