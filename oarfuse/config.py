@@ -1,0 +1,124 @@
+"""The training recipe as one frozen dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from oarfuse.errors import OarfuseError
+from oarfuse.runtime import PRECISIONS
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training run.
+
+    The paper fixes Adam, the cyclic rate's ends and the loss; the rest it leaves open (see the
+    ledger). Written to the run folder as ``config.json``.
+
+    Attributes
+    ----------
+    data, output
+        Prepared folder, and the run folder to write.
+    model, model_options
+        For `oarfuse.build_model`.
+    patch_size
+        (D, H, W) voxels.
+    batch_size
+        Patches a step on each device.
+    steps
+        Optimizer steps.
+    minutes
+        Stop after so much training time, even before `steps` (for comparisons at equal budget).
+    min_lr, max_lr, cycle_steps
+        The triangular cyclic learning rate: up and down again once in `cycle_steps`.
+    ema_decay
+        Decay of the moving average of the weights that is validated and saved; 0 turns it off.
+    augment
+        Whether patches are rotated, scaled, mirrored (labels of paired organs swapped) and changed
+        in intensity.
+    validate_every
+        Steps between validations; the best mean DSC on the validation split decides what is saved.
+    checkpoint_every
+        Steps between resumable checkpoints.
+    init
+        Weights file to start from instead of random weights.
+    workers
+        Processes that cut and augment patches; 0 does it between steps.
+    seed, precision, accelerator, devices
+        As Lightning Fabric takes them; precision ``auto`` means bfloat16 where hardware has it.
+    """
+
+    data: str
+    output: str
+    model: str = "oarfocalfusenet"
+    model_options: dict[str, Any] = field(default_factory=dict)
+    patch_size: tuple[int, int, int] = (96, 64, 64)
+    batch_size: int = 2
+    steps: int = 4000
+    minutes: float | None = None
+    min_lr: float = 0.0005
+    max_lr: float = 0.003
+    cycle_steps: int = 500
+    ema_decay: float = 0.995
+    augment: bool = True
+    validate_every: int = 250
+    checkpoint_every: int = 100
+    init: str | None = None
+    workers: int = 1
+    seed: int = 0
+    precision: str = "auto"
+    accelerator: str = "auto"
+    devices: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "patch_size", tuple(self.patch_size))
+        _check(self)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def load_config(path: str | Path) -> TrainConfig:
+    """Read a run's ``config.json``."""
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return TrainConfig(**content)
+    except FileNotFoundError:
+        raise OarfuseError(f"There is no {path}: give a run folder of `oarfuse train`.") from None
+    except (TypeError, ValueError) as error:
+        raise OarfuseError(f"{path} is not a run's configuration ({error}).") from error
+
+
+def _check(config: TrainConfig) -> None:
+    whole = ("batch_size", "steps", "cycle_steps", "validate_every", "checkpoint_every", "devices")
+    for name in whole:
+        _check_whole(name, getattr(config, name), least=1)
+    for name in ("workers", "seed"):
+        _check_whole(name, getattr(config, name), least=0)
+    if len(config.patch_size) != 3:
+        raise OarfuseError(f"patch_size is {config.patch_size}: give three sides, D H W.")
+    for side in config.patch_size:
+        _check_whole("patch_size", side, least=1)
+    if not 0 < config.min_lr <= config.max_lr:
+        raise OarfuseError(
+            f"The learning rates are {config.min_lr} and {config.max_lr}: "
+            f"they must be above 0 and in this order."
+        )
+    if not 0 <= config.ema_decay < 1:
+        raise OarfuseError(f"ema_decay is {config.ema_decay}: choose from 0 to below 1.")
+    if config.minutes is not None and config.minutes <= 0:
+        raise OarfuseError(f"minutes is {config.minutes}: give a time above 0, or none.")
+    if config.precision not in PRECISIONS:
+        raise OarfuseError(
+            f"precision is {config.precision!r}: choose one of {', '.join(PRECISIONS)}."
+        )
+
+
+def _check_whole(name: str, value: Any, *, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise OarfuseError(f"{name} is {value!r}: give a whole number of at least {least}.")

@@ -1,0 +1,104 @@
+"""Augmentation of training patches, with MONAI's transforms."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from monai.transforms import (
+    Compose,
+    RandAdjustContrast,
+    RandAffined,
+    RandGaussianNoise,
+    RandGaussianSmooth,
+    RandScaleIntensity,
+    RandShiftIntensity,
+)
+from torch import Tensor
+
+from oarfuse.organs import DatasetSpec
+
+# Rotation by up to 15 degrees in the axial plane and 10 about the other axes; zoom by up to 15 %.
+# Axes are (D, H, W), so the rotation about D turns the axial plane.
+_ROTATE = (np.deg2rad(15), np.deg2rad(10), np.deg2rad(10))
+_ZOOM = (0.15, 0.15, 0.15)
+
+
+def _spatial(patch_size: tuple[int, int, int]) -> RandAffined:
+    return RandAffined(
+        keys=("image", "label"),
+        prob=0.8,
+        rotate_range=_ROTATE,
+        scale_range=_ZOOM,
+        spatial_size=patch_size,
+        mode=("bilinear", "nearest"),
+        padding_mode=("border", "zeros"),
+    )
+
+
+def _intensity() -> Compose:
+    return Compose(
+        [
+            RandScaleIntensity(factors=0.15, prob=0.5),
+            RandShiftIntensity(offsets=0.05, prob=0.5),
+            RandAdjustContrast(gamma=(0.75, 1.35), prob=0.3),
+            RandGaussianSmooth(
+                sigma_x=(0.3, 0.8), sigma_y=(0.3, 0.8), sigma_z=(0.3, 0.8), prob=0.15
+            ),
+            RandGaussianNoise(std=0.04, prob=0.3),
+        ]
+    )
+
+
+def augment_patch(
+    image_hu: Tensor,
+    label: Tensor,
+    spec: DatasetSpec,
+    patch_size: tuple[int, int, int],
+    random: np.random.Generator,
+) -> dict[str, Tensor]:
+    """Augment one patch and cut it to size.
+
+    Parameters
+    ----------
+    image_hu, label
+        (D, H, W) HU and label values, wider than `patch_size` so that turning it brings in
+        anatomy and not padding.
+    random
+        Source of every random choice.
+
+    Returns
+    -------
+    dict
+        ``image`` (1, D, H, W) float32 in 0..1, ``label`` (1, D, H, W) int64.
+    """
+    low, high = spec.window_hu
+    image = ((image_hu.float() - low) / (high - low)).clamp_(0, 1)
+    spatial = _spatial(patch_size)
+    spatial.set_random_state(seed=int(random.integers(2**31)))
+    turned = spatial({"image": image[None], "label": label.float()[None]})
+    image, label = _plain(turned["image"]), _plain(turned["label"]).to(torch.uint8)
+    if spec.mirror_pairs and random.random() < 0.5:
+        image, label = mirror(image, label, spec)
+    intensity = _intensity()
+    intensity.set_random_state(seed=int(random.integers(2**31)))
+    image = _plain(intensity(image)).clamp_(0, 1)
+    return {"image": image, "label": label.long()}
+
+
+def mirror(image: Tensor, label: Tensor, spec: DatasetSpec) -> tuple[Tensor, Tensor]:
+    """Mirror ``(.., D, H, W)`` left to right; organs of a pair trade their labels."""
+    return image.flip(-1), swap_pairs(label.flip(-1), spec)
+
+
+def swap_pairs(label: Tensor, spec: DatasetSpec) -> Tensor:
+    """Exchange the labels of paired organs."""
+    swapped = label.clone()
+    for left, right in spec.mirror_pairs:
+        swapped[label == left] = right
+        swapped[label == right] = left
+    return swapped
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Drop MONAI's metadata: it would be pickled from a worker to the trainer for nothing."""
+    return tensor.as_tensor() if hasattr(tensor, "as_tensor") else tensor

@@ -1,0 +1,170 @@
+"""From a CT to a label map: crop to the body, slide windows, put the result back on the grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from monai.inferers import sliding_window_inference
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from oarfuse.data.nifti import read_ct, write_labels_like
+from oarfuse.data.patches import body_box, scale_window
+from oarfuse.errors import OarfuseError
+from oarfuse.runtime import autocast, choose_device, keep_freed_memory
+from oarfuse.weights import ModelInfo, load_weights
+
+# Air around the body that is kept when cropping, in voxels.
+BODY_MARGIN = 4
+
+
+@torch.inference_mode()
+def predict_labels(
+    model: nn.Module,
+    image_hu: NDArray[np.int16],
+    info: ModelInfo,
+    *,
+    overlap: float = 0.5,
+    mirror: bool = False,
+    device: str | torch.device | None = None,
+    precision: str = "auto",
+) -> NDArray[np.uint8]:
+    """Segment a CT on its own grid.
+
+    Parameters
+    ----------
+    model
+        The network, for instance from `oarfuse.weights.load_weights`.
+    image_hu
+        (D, H, W) HU, axes toward superior, posterior, left.
+    info
+        Tells the CT window and the patch size.
+    overlap
+        Share of a window that the next one covers again. Where the cropped body fits into one
+        window there is only one.
+    mirror
+        Average with the prediction of the mirrored volume (twice the time).
+
+    Returns
+    -------
+    ndarray
+        (D, H, W) uint8 label values.
+    """
+    if image_hu.ndim != 3:
+        raise OarfuseError(f"A CT has the axes (D, H, W), not the shape {image_hu.shape}.")
+    keep_freed_memory()
+    chosen = choose_device(device)
+    model = model.to(chosen).eval()
+    box = body_box(image_hu)
+    box = tuple(
+        slice(max(side.start - BODY_MARGIN, 0), min(side.stop + BODY_MARGIN, size))
+        for side, size in zip(box, image_hu.shape, strict=True)
+    )
+    image = torch.from_numpy(np.ascontiguousarray(image_hu[box])).to(chosen)
+    volume = scale_window(image, info.window_hu)[None, None]  # (1, 1, D, H, W)
+    with autocast(chosen, precision):
+        scores = _window_scores(model, volume, info, overlap)  # (1, classes, D, H, W)
+        if mirror:
+            flipped = _window_scores(model, volume.flip(-1), info, overlap).flip(-1)
+            order = list(range(info.num_classes))
+            for left, right in info.spec.mirror_pairs:
+                order[left], order[right] = right, left
+            scores = scores + flipped[:, order]
+    labels = np.zeros(image_hu.shape, dtype=np.uint8)
+    labels[box] = scores[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+    return labels
+
+
+def _window_scores(model: nn.Module, volume: Tensor, info: ModelInfo, overlap: float) -> Tensor:
+    """Return softmax scores ``(1, classes, D, H, W)``, averaged where windows overlap."""
+
+    def probabilities(windows: Tensor) -> Tensor:
+        return model(windows).float().softmax(dim=1)
+
+    return sliding_window_inference(
+        volume,
+        roi_size=info.patch_size,
+        sw_batch_size=1,
+        predictor=probabilities,
+        overlap=overlap,
+        mode="gaussian",
+        padding_mode="constant",
+    )
+
+
+def predict_file(
+    weights: str | Path,
+    source: str | Path,
+    output: str | Path,
+    *,
+    largest_component: bool = True,
+    mirror: bool = False,
+    device: str | torch.device | None = None,
+    precision: str = "auto",
+) -> Path:
+    """Segment a CT in a NIfTI file and write the labels on that file's own grid and affine.
+
+    The CT may have any orientation. If its spacing lies outside of what the network was trained
+    on, it is resampled to the training data's median spacing and the scores are resampled back.
+
+    Raises
+    ------
+    OarfuseError
+        If a file is missing or damaged, or the CT is no 3D volume in HU.
+    """
+    from oarfuse.postprocess import keep_largest_component
+
+    model, info = load_weights(weights)
+    ct = read_ct(source)
+    image = ct.array
+    sides = _sides_to_work_on(image.shape, ct.spacing_mm, info)
+    if sides != image.shape:
+        image = _resize(image, sides)
+    labels = predict_labels(model, image, info, mirror=mirror, device=device, precision=precision)
+    if sides != ct.array.shape:
+        labels = _resize_labels(labels, ct.array.shape, info.num_classes)
+    if largest_component:
+        labels = keep_largest_component(labels, info.num_classes)
+    write_labels_like(output, labels, ct)
+    return Path(output)
+
+
+def _sides_to_work_on(
+    shape: tuple[int, ...], spacing_mm: tuple[float, float, float], info: ModelInfo
+) -> tuple[int, ...]:
+    """Return the sides that bring a foreign spacing to the training data's median."""
+    least, most = info.spacing_range_mm
+    sides = []
+    for side, spacing, low, high, median in zip(
+        shape, spacing_mm, least, most, info.spacing_mm, strict=True
+    ):
+        known = 0.95 * low <= spacing <= 1.05 * high
+        sides.append(side if known else max(1, round(side * spacing / median)))
+    return tuple(sides)
+
+
+def _resize(image: NDArray[np.int16], sides: tuple[int, ...]) -> NDArray[np.int16]:
+    volume = torch.from_numpy(np.ascontiguousarray(image)).float()[None, None]
+    # Averaging over the voxels that merge is what a scanner with larger voxels does.
+    smaller = tuple(min(new, old) for new, old in zip(sides, image.shape, strict=True))
+    volume = F.adaptive_avg_pool3d(volume, smaller)
+    volume = F.interpolate(volume, size=sides, mode="trilinear")
+    return volume[0, 0].round().to(torch.int16).numpy()
+
+
+def _resize_labels(
+    labels: NDArray[np.uint8], sides: tuple[int, ...], num_classes: int
+) -> NDArray[np.uint8]:
+    """Resize a label map class by class with linear interpolation, so that borders stay smooth."""
+    best = torch.zeros(sides)
+    resized = torch.zeros(sides, dtype=torch.uint8)
+    for value in range(num_classes):
+        mask = torch.from_numpy(labels == value).float()[None, None]
+        score = F.interpolate(mask, size=sides, mode="trilinear")[0, 0]
+        better = score > best
+        best[better] = score[better]
+        resized[better] = value
+    return resized.numpy()

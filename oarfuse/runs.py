@@ -1,0 +1,210 @@
+"""A run folder: its lock, logs, weights and the checkpoint to resume from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pandas as pd
+import torch
+from filelock import FileLock, Timeout
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.tensorboard import SummaryWriter
+
+from oarfuse.config import TrainConfig, load_config
+from oarfuse.errors import OarfuseError
+from oarfuse.files import atomic_path, write_json
+from oarfuse.runtime import git_commit
+from oarfuse.weights import ModelInfo, read_safetensors, save_weights
+
+CONFIG, ENVIRONMENT = "config.json", "environment.json"
+LOG, VALIDATION = "log.csv", "validation.csv"
+WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.safetensors"
+_FORMAT = "oarfuse-checkpoint/1"
+_LOG_EVERY = 10
+# What may differ between a run and its resumption: how long and with how many helpers.
+_FREE = ("output", "data", "steps", "minutes", "workers", "checkpoint_every")
+
+
+@dataclass
+class RunState:
+    """Where a run stands: the only mutable state of training beside the tensors."""
+
+    step: int = 0
+    seconds: float = 0.0  # spent training, validation left out
+    best: float = -1.0  # mean DSC on validation of the weights that were kept
+
+
+class RunFolder:
+    """The folder of one training run, locked while it is open. Only rank 0 writes."""
+
+    def __init__(self, config: TrainConfig, rank: int = 0) -> None:
+        self.config, self.rank = config, rank
+        self.folder = Path(config.output)
+        self.rows: dict[str, list[dict[str, Any]]] = {LOG: [], VALIDATION: []}
+        self._pending: list[dict[str, float]] = []
+
+    def __enter__(self) -> RunFolder:
+        if self.rank == 0:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._lock = FileLock(self.folder / ".lock", timeout=0)
+                self._lock.acquire()
+            except Timeout:
+                raise OarfuseError(
+                    f"Another run is training into {self.folder}: wait for it or choose another "
+                    f"folder."
+                ) from None
+            except OSError as error:
+                raise OarfuseError(
+                    f"Cannot write {self.folder} ({error.strerror}): choose another folder."
+                ) from error
+            self._check_config()
+            self._writer = SummaryWriter(str(self.folder / "tensorboard"))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.rank == 0:
+            if hasattr(self, "_writer"):
+                self._writer.close()
+            self._lock.release()
+
+    def _check_config(self) -> None:
+        path = self.folder / CONFIG
+        if path.exists():
+            earlier = load_config(path)
+            for name, value in self.config.to_json().items():
+                before = getattr(earlier, name)
+                if name not in _FREE and json.dumps(before) != json.dumps(value):
+                    raise OarfuseError(
+                        f"{self.folder} holds a run with {name} {before!r}, not {value!r}: "
+                        f"resume it with the same options or choose another folder."
+                    )
+        write_json(path, self.config.to_json())
+
+    def record_environment(self, record: Mapping[str, Any]) -> None:
+        """Add this session's machine and versions to ``environment.json`` (a list of sessions)."""
+        if self.rank:
+            return
+        path = self.folder / ENVIRONMENT
+        sessions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        write_json(path, [*sessions, dict(record)])
+
+    def resume(
+        self, network: nn.Module, average: AveragedModel, optimizer: torch.optim.Adam
+    ) -> RunState:
+        """Load the checkpoint, if there is one, into the arguments and return where it stood."""
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return RunState()
+        tensors, metadata = read_safetensors(path)
+        if metadata.get("format") != _FORMAT:
+            raise OarfuseError(f"{path} is no checkpoint of this kit: remove it to start anew.")
+        state = RunState(**json.loads(metadata["state"]))
+        network.load_state_dict(_part(tensors, "network."))
+        average.load_state_dict(_part(tensors, "average."))
+        moments = optimizer.state_dict()
+        moments["state"] = {
+            index: {
+                "step": torch.tensor(float(metadata["optimizer_step"])),
+                "exp_avg": tensors[f"exp_avg.{index}"],
+                "exp_avg_sq": tensors[f"exp_avg_sq.{index}"],
+            }
+            for index in range(len(moments["param_groups"][0]["params"]))
+            if f"exp_avg.{index}" in tensors
+        }
+        optimizer.load_state_dict(moments)
+        for name in self.rows:
+            if (self.folder / name).exists():
+                frame = pd.read_csv(self.folder / name)
+                self.rows[name] = frame[frame["step"] <= state.step].to_dict("records")
+        return state
+
+    def checkpoint(
+        self,
+        network: nn.Module,
+        average: AveragedModel,
+        optimizer: torch.optim.Optimizer,
+        state: RunState,
+    ) -> None:
+        """Write everything that `resume` needs, atomically: the former one stays until then."""
+        if self.rank:
+            return
+        tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
+        moments = optimizer.state_dict()["state"]
+        for index, moment in moments.items():
+            tensors[f"exp_avg.{index}"] = moment["exp_avg"]
+            tensors[f"exp_avg_sq.{index}"] = moment["exp_avg_sq"]
+        step = max((int(moment["step"]) for moment in moments.values()), default=0)
+        metadata = {
+            "format": _FORMAT,
+            "state": json.dumps(vars(state)),
+            "optimizer_step": str(step),
+        }
+        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        with atomic_path(self.folder / CHECKPOINT) as temporary:
+            save_file(tensors, temporary, metadata=metadata)
+
+    def log(self, state: RunState, *, loss: float, lr: float, wait: float, seconds: float) -> None:
+        """Take one step's figures; every 10 steps their means become a row of ``log.csv``."""
+        if self.rank:
+            return
+        self._pending.append({"loss": loss, "lr": lr, "wait": wait, "seconds": seconds})
+        if state.step % _LOG_EVERY == 0:
+            means = {key: sum(row[key] for row in self._pending) for key in self._pending[0]}
+            row = {key: value / len(self._pending) for key, value in means.items()}
+            self._pending.clear()
+            self._add_row(LOG, {"step": state.step, "minutes": state.seconds / 60, **row})
+
+    def keep_if_best(self, state: RunState, scores: Mapping[str, float]) -> bool:
+        """Record validation scores; return whether these weights are the ones to keep."""
+        if not scores:
+            return True
+        mean = sum(scores.values()) / len(scores)
+        if self.rank == 0:
+            row = {"step": state.step, "minutes": state.seconds / 60, "val_dsc": mean}
+            self._add_row(VALIDATION, row | {f"dsc_{name}": dsc for name, dsc in scores.items()})
+        better = mean > state.best
+        state.best = max(mean, state.best)
+        return better
+
+    def save_weights(self, network: nn.Module, info: ModelInfo, state: RunState) -> None:
+        """Write the weights with what the run knows of itself."""
+        if self.rank:
+            return
+        record = {
+            "step": state.step,
+            "minutes": round(state.seconds / 60, 2),
+            "validation_dsc": state.best if state.best >= 0 else None,
+            "seed": self.config.seed,
+            "commit": git_commit(),
+        }
+        save_weights(self.folder / WEIGHTS, network.state_dict(), replace(info, training=record))
+
+    def _add_row(self, name: str, row: dict[str, Any]) -> None:
+        self.rows[name].append(row)
+        with atomic_path(self.folder / name) as temporary:
+            pd.DataFrame(self.rows[name]).to_csv(temporary, index=False, float_format="%.6g")
+        for key, value in row.items():
+            if key not in ("step", "minutes"):
+                self._writer.add_scalar(key, value, row["step"])
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

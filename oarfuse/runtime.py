@@ -1,0 +1,116 @@
+"""The machine: devices, precision, memory allocator, and a record of what a run used."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import subprocess
+from datetime import datetime
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from oarfuse.errors import OarfuseError
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # mallopt's parameters in glibc's malloc.h
+
+
+@lru_cache(maxsize=1)
+def keep_freed_memory() -> bool:
+    """Let glibc reuse freed memory instead of giving it back to the kernel; return if it could.
+
+    By default glibc maps every block of over 32 MiB anew and unmaps it when it is freed, so each
+    layer of a 3D network pays for page faults again, more than for its arithmetic. Called once by
+    training, prediction and the benchmarks; it changes nothing on other systems or on a GPU.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def choose_precision(precision: str, device_type: str) -> str:
+    """Resolve ``"auto"``: bfloat16 where the hardware multiplies it, else the best that it has.
+
+    Returns one of Lightning Fabric's names: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
+    """
+    if precision not in PRECISIONS:
+        raise OarfuseError(f"precision is {precision!r}: choose one of {', '.join(PRECISIONS)}.")
+    if precision != "auto":
+        return precision
+    if device_type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    # Without these instructions bfloat16 is emulated on a CPU, and slower than float32.
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16-mixed" if device_type == "cpu" and fast else "32-true"
+
+
+def choose_device(device: str | torch.device | None = None) -> torch.device:
+    """Return the asked-for device, or the first GPU, or the CPU."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise OarfuseError(f"There is no device {device!r}: choose 'cpu' or 'cuda'.") from None
+
+
+def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:
+    """Return the autocast context for inference on `device`."""
+    chosen = choose_precision(precision, device.type)
+    dtype = torch.float16 if chosen == "16-mixed" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=chosen != "32-true")
+
+
+def processor_name() -> str:
+    """Return the CPU's model name, or what the platform module knows."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def git_commit() -> str | None:
+    """Return the package's git commit (with ``+`` if there are changes), or None without git."""
+    here = Path(__file__).parent
+    try:
+        commit = _git(here, "rev-parse", "--short=10", "HEAD")
+        changed = _git(here, "status", "--porcelain", "--untracked-files=no", "--", str(here))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    result = subprocess.run(
+        ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return result.stdout.strip()
+
+
+def environment(device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Return what a reader needs to judge a number: device, versions, commit and date."""
+    device = torch.device(device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
+    packages = ("torch", "monai", "numpy", "scipy", "nibabel", "lightning-fabric")
+    return {
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "commit": git_commit(),
+        "device": device.type,
+        "device_name": name,
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "versions": {package: metadata.version(package) for package in packages},
+    }

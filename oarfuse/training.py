@@ -1,0 +1,198 @@
+"""The training loop: Adam, a cyclic rate, Dice + cross-entropy, on any device through Fabric."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from oarfuse.config import TrainConfig
+from oarfuse.data.manifest import Case, Manifest, load_case, load_manifest
+from oarfuse.data.patches import PatchDataset, StepSampler
+from oarfuse.inference import predict_labels
+from oarfuse.losses import dice_cross_entropy
+from oarfuse.models import build_model
+from oarfuse.runs import RunFolder
+from oarfuse.runtime import choose_precision, environment, keep_freed_memory
+from oarfuse.weights import ModelInfo, load_state, read_safetensors
+
+
+def train(config: TrainConfig, *, progress: bool = True) -> Path:
+    """Train a network and return the run folder; go on where an interrupted run stopped.
+
+    The folder holds ``config.json``, ``environment.json``, ``log.csv`` (training, every 10 steps),
+    ``validation.csv``, TensorBoard events, ``weights.safetensors`` (the moving average with the
+    best mean DSC on the validation split, or the last one if that split is empty) and
+    ``checkpoint.safetensors`` to resume from.
+
+    Parameters
+    ----------
+    config
+        The recipe. Run again with the same one to resume.
+    progress
+        Show a progress bar.
+
+    Raises
+    ------
+    OarfuseError
+        If the data, the options or the folder do not fit, or another run uses the folder.
+    """
+    keep_freed_memory()
+    manifest = load_manifest(config.data)
+    fabric = make_fabric(config)
+    fabric.launch()
+    with RunFolder(config, rank=fabric.global_rank) as run:
+        return _train(fabric, config, manifest, run, progress)
+
+
+def _train(
+    fabric: Fabric, config: TrainConfig, manifest: Manifest, run: RunFolder, progress: bool
+) -> Path:
+    torch.manual_seed(config.seed)
+    spec, cases = manifest.spec, manifest.split("train")
+    network = build_model(config.model, 1, spec.num_classes, **config.model_options)
+    if config.init:
+        load_state(network, read_safetensors(Path(config.init))[0], Path(config.init))
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.min_lr)
+    state = run.resume(network, average, optimizer)
+    run.record_environment(environment(fabric.device))
+    model, optimizer = fabric.setup(network, optimizer)
+    average.to(fabric.device)
+    loss_function = dice_cross_entropy()
+    patches = PatchDataset(
+        cases,
+        spec,
+        config.patch_size,
+        length=config.steps * config.batch_size * fabric.world_size,
+        seed=config.seed,
+        augment=config.augment,
+    )
+    batches = _loader(patches, config, fabric, first_step=state.step)
+    info = model_info(config, manifest)
+
+    model.train()
+    bar = tqdm(total=config.steps, initial=state.step, disable=not progress or bool(run.rank))
+    before = time.perf_counter()
+    for batch in batches:
+        waited = time.perf_counter() - before
+        image, label = batch["image"].to(fabric.device), batch["label"].to(fabric.device)
+        torch.manual_seed(_step_seed(config.seed, state.step))  # for networks with dropout
+        rate = cyclic_rate(state.step, config)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = loss_function(model(image).float(), label)  # (B, classes, D, H, W), (B, 1, D, H, W)
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        optimizer.step()
+        average.update_parameters(network)
+        state.step += 1
+
+        value = loss.item()  # waits for the GPU, so that the clock is honest
+        now = time.perf_counter()
+        state.seconds += now - before
+        run.log(state, loss=value, lr=rate, wait=waited, seconds=now - before)
+        bar.update()
+        out_of_time = config.minutes is not None and state.seconds >= 60 * config.minutes
+        last = state.step == config.steps or out_of_time
+        if last or state.step % config.validate_every == 0:
+            scores = validate(average.module, manifest.split("validation"), info, config)
+            if run.keep_if_best(state, scores):
+                run.save_weights(average.module, info, state)
+            bar.set_postfix(loss=f"{value:.3f}", dsc=f"{state.best:.4f}")
+        if last or state.step % config.checkpoint_every == 0:
+            run.checkpoint(network, average, optimizer, state)
+        if last:
+            break
+        before = time.perf_counter()
+    bar.close()
+    return Path(config.output)
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """Return Fabric for the devices and the precision that the configuration asks for."""
+    gpu = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return Fabric(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        strategy="ddp" if config.devices > 1 else "auto",
+        precision=choose_precision(config.precision, "cuda" if gpu else "cpu"),
+    )
+
+
+def cyclic_rate(step: int, config: TrainConfig) -> float:
+    """Return the triangular learning rate: `min_lr` at the ends of a cycle, `max_lr` in between.
+
+    The same numbers as `torch.optim.lr_scheduler.CyclicLR`, but a function of the step alone, so
+    that a resumed run has nothing to restore.
+    """
+    half = config.cycle_steps / 2
+    distance = abs(step % config.cycle_steps - half) / half  # 1 at the ends, 0 in the middle
+    return config.max_lr - (config.max_lr - config.min_lr) * distance
+
+
+def validate(
+    network: nn.Module, cases: Sequence[Case], info: ModelInfo, config: TrainConfig
+) -> dict[str, float]:
+    """Return the mean DSC over cases of each organ, keyed by organ name; empty without cases."""
+    if not cases:
+        return {}
+    device = next(network.parameters()).device
+    scores: dict[str, list[float]] = {organ.name: [] for organ in info.spec.organs}
+    for case in cases:
+        volume = load_case(case)
+        predicted = predict_labels(
+            network, volume.image, info, overlap=0.25, device=device, precision=config.precision
+        )
+        for organ in info.spec.organs:
+            ours, truth = predicted == organ.label, volume.label == organ.label
+            if truth.any() or ours.any():
+                dsc = 2 * np.count_nonzero(ours & truth) / (ours.sum() + truth.sum())
+                scores[organ.name].append(float(dsc))
+    return {name: float(np.mean(values)) for name, values in scores.items() if values}
+
+
+def model_info(config: TrainConfig, manifest: Manifest) -> ModelInfo:
+    """Describe the network and its training data for the weights file."""
+    spacings = np.array([case.spacing_mm for case in manifest.split("train")])
+    least, median, most = np.percentile(spacings, (0, 50, 100), axis=0).round(4).tolist()
+    return ModelInfo(
+        model=config.model,
+        options=config.model_options,
+        dataset=manifest.dataset,
+        window_hu=manifest.spec.window_hu,
+        patch_size=config.patch_size,
+        spacing_mm=tuple(median),
+        spacing_range_mm=(tuple(least), tuple(most)),
+        phantom=manifest.phantom,
+    )
+
+
+def _loader(
+    patches: PatchDataset, config: TrainConfig, fabric: Fabric, first_step: int
+) -> DataLoader[dict[str, Tensor]]:
+    sampler = StepSampler(
+        first_step, config.steps, config.batch_size, fabric.global_rank, fabric.world_size
+    )
+    return DataLoader(
+        patches,
+        batch_sampler=sampler,  # type: ignore[arg-type]
+        num_workers=config.workers,
+        # Forked workers share the cached volumes; where there is no fork each gets a copy.
+        multiprocessing_context="fork" if config.workers and hasattr(os, "fork") else None,
+        prefetch_factor=4 if config.workers else None,
+        pin_memory=fabric.device.type == "cuda",
+    )
+
+
+def _step_seed(seed: int, step: int) -> int:
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])

@@ -1,0 +1,163 @@
+"""Weights on disk: safetensors, with all that a stranger needs to use them in the metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from oarfuse.errors import OarfuseError
+from oarfuse.files import atomic_path
+from oarfuse.models import build_model
+from oarfuse.organs import DatasetSpec, get_spec
+
+FORMAT = "oarfuse-weights/1"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What belongs to weights beside the numbers.
+
+    Attributes
+    ----------
+    model, options
+        For `oarfuse.build_model`.
+    dataset
+        ``openkbp`` or ``synapse``: the classes follow from it.
+    window_hu
+        CT window that was scaled to 0..1.
+    patch_size
+        (D, H, W) voxels of a training patch; inference slides windows of this size.
+    spacing_mm, spacing_range_mm
+        Median (D, H, W) spacing of the training volumes, and its least and largest values.
+    phantom
+        True if the training data was the phantom: such weights are for learning only.
+    training
+        Whatever the run records: step, seed, minutes, validation DSC, commit, ...
+    """
+
+    model: str
+    dataset: str
+    window_hu: tuple[float, float]
+    patch_size: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    spacing_range_mm: tuple[tuple[float, float, float], tuple[float, float, float]]
+    phantom: bool
+    options: Mapping[str, Any] = field(default_factory=dict)
+    in_channels: int = 1
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> DatasetSpec:
+        return get_spec(self.dataset)
+
+    @property
+    def num_classes(self) -> int:
+        return self.spec.num_classes
+
+    def build(self) -> nn.Module:
+        """Return the network with random weights."""
+        return build_model(self.model, self.in_channels, self.num_classes, **self.options)
+
+
+def save_weights(
+    path: str | Path, state: Mapping[str, Tensor], info: ModelInfo, *, half: bool = False
+) -> None:
+    """Write a state dict and its `ModelInfo` as one safetensors file, atomically.
+
+    With `half` the floating-point numbers are stored in float16, which halves the file.
+    """
+    tensors = {
+        name: (value.half() if half and value.is_floating_point() else value).cpu().contiguous()
+        for name, value in state.items()
+    }
+    metadata = {"format": FORMAT, "info": json.dumps(asdict(info))}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def read_info(path: str | Path) -> ModelInfo:
+    """Read the `ModelInfo` of a weights file without its numbers."""
+    return _read(Path(path), with_tensors=False)[1]
+
+
+def load_weights(path: str | Path) -> tuple[nn.Module, ModelInfo]:
+    """Build the network that a weights file names, and load its weights.
+
+    Returns the network in evaluation mode, on the CPU, in float32, and its `ModelInfo`.
+
+    Raises
+    ------
+    OarfuseError
+        If the file is missing, is no weights file of this kit, or fits another architecture.
+    """
+    path = Path(path)
+    tensors, info = _read(path, with_tensors=True)
+    model = info.build()
+    load_state(model, tensors, path)
+    return model.eval(), info
+
+
+def load_state(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load `tensors` into `model`, or say in one sentence that `path` fits another network."""
+    own = model.state_dict()
+    for name in [*(own.keys() - tensors.keys()), *(tensors.keys() - own.keys())]:
+        raise OarfuseError(
+            f"{path} holds weights of another architecture ({name!r} is not in both): "
+            f"build the model and options that the file was trained with."
+        )
+    for name, value in own.items():
+        if value.shape != tensors[name].shape:
+            raise OarfuseError(
+                f"{path} holds weights of another architecture ({name!r} is "
+                f"{tuple(tensors[name].shape)}, not {tuple(value.shape)}): "
+                f"build the model and options that the file was trained with."
+            )
+    model.load_state_dict({name: tensors[name].to(value.dtype) for name, value in own.items()})
+
+
+def read_safetensors(
+    path: Path, *, with_tensors: bool = True
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and metadata of a safetensors file; one sentence if it is not such a file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}  # noqa: SIM118
+    except FileNotFoundError:
+        raise OarfuseError(f"There is no {path}: give a .safetensors file.") from None
+    except (SafetensorError, OSError) as error:
+        raise OarfuseError(
+            f"{path} is not a readable safetensors file: train again or fetch it anew "
+            f"(pickled .pt and .pth files are never opened)."
+        ) from error
+    return tensors, metadata
+
+
+def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Tensor], ModelInfo]:
+    tensors, metadata = read_safetensors(path, with_tensors=with_tensors)
+    if metadata.get("format") != FORMAT:
+        raise OarfuseError(
+            f"{path} does not carry the format {FORMAT} in its metadata: "
+            f"use a weights file that `oarfuse train` wrote."
+        )
+    try:
+        content = json.loads(metadata["info"])
+        known = {item.name for item in fields(ModelInfo)}
+        content = {key: value for key, value in content.items() if key in known}
+        for key in ("window_hu", "patch_size", "spacing_mm"):
+            content[key] = tuple(content[key])
+        content["spacing_range_mm"] = tuple(tuple(row) for row in content["spacing_range_mm"])
+        info = ModelInfo(**content)
+        get_spec(info.dataset)
+    except (KeyError, TypeError, ValueError) as error:
+        raise OarfuseError(
+            f"{path} has damaged metadata ({error}): use a file that `oarfuse train` wrote."
+        ) from error
+    return tensors, info
