@@ -16,8 +16,8 @@ from oarfuse.organs import DatasetSpec
 from oarfuse.viewing.layout import STYLE, WIDTH_IN, panel_figure
 
 INK = "#333333"
-# For curves that are not organs: tones of grey and blue that no organ of OpenKBP wears.
-LINES = ("#0072B2", "#7F7F7F", "#332288", "#117733", "#882255", "#44AA99")
+# For curves that are not organs: colours that no organ wears, safe for the colour-blind.
+LINES = ("#332288", "#882255", "#117733", "#44AA99", "#7F7F7F")
 METRICS = {  # column of metrics.csv -> (axis label, whether more is better)
     "dsc": ("DSC", True),
     "hd_vox": ("Hausdorff distance (voxels)", False),
@@ -107,16 +107,17 @@ def plot_curves(
             headers=[0.28, 0.0],
             left_in=left,
             right_in=0.15,
-            gap_in=gap if count > 1 else 0.1,
+            gap_in=gap,
+            row_gap_in=0.0,
         )
         for column, kind in enumerate(panels_of):
             axes = panels.axes(0, column)
             if kind is losses:
                 _draw_losses(axes, frame, losses)
             elif kind is rates:
-                _style(axes, "Learning rate")
-                axes.plot(*_points(frame, rates[0]), color=LINES[0], linewidth=1.3)
-                axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+                steps, values = _points(frame, rates[0])
+                _style(axes, "Learning rate (in thousandths)")
+                axes.plot(steps, 1000 * values, color=LINES[0], linewidth=1.3)
             else:
                 _draw_scores(axes, frame, scores, spec)
     return panels.figure
@@ -147,13 +148,22 @@ def _draw_scores(
         if column == "val_dsc":
             axes.plot(steps, values, "o-", color=INK, markersize=3, linewidth=1.8, label="Mean")
             best = int(np.argmax(values))
-            axes.plot(steps[best], values[best], "o", markersize=9, mfc="none", mec=INK, gid="best")
+            axes.plot(
+                steps[best],
+                values[best],
+                "o",
+                markersize=9,
+                mfc="none",
+                mec=INK,
+                gid="best",
+                clip_on=False,
+            )
             axes.annotate(
                 f"{values[best]:.3f}",
                 (steps[best], values[best]),
                 textcoords="offset points",
-                xytext=(0, 8),
-                ha="center",
+                xytext=(2, 9),
+                ha="right",
                 fontsize=8,
                 annotation_clip=False,
             )
@@ -226,13 +236,14 @@ def plot_boxes(
     with plt.rc_context(STYLE):
         panels = panel_figure(
             [width] * across,
-            [height] * lines + [0.2],
+            [height] * lines + [0.24],
             title=title or label,
             caption=caption,
-            headers=[0.24] + [0.36] * (lines - 1) + [0.0],
+            headers=[0.24] + [0.5] * (lines - 1) + [0.0],
             left_in=left,
             right_in=0.12,
             gap_in=0.14,
+            row_gap_in=0.0,
         )
         for number, organ in enumerate(organs):
             row, column = divmod(number, across)

@@ -117,6 +117,7 @@ def panel_figure(
     left_in: float = MARGIN_IN,
     right_in: float = MARGIN_IN,
     gap_in: float = GAP_IN,
+    row_gap_in: float = GAP_IN,
 ) -> PanelFigure:
     """Lay out a grid of panels with a title above, a legend and a caption below.
 
@@ -137,7 +138,7 @@ def panel_figure(
     if handles:
         legend_in = 0.12 + 0.2 * -(-len(handles) // columns)
     title_in = 0.32 if title else 0.04
-    height = title_in + sum(headers) + sum(heights) + gap_in * (len(heights) - 1)
+    height = title_in + sum(headers) + sum(heights) + row_gap_in * (len(heights) - 1)
     height += GAP_IN + legend_in + caption_in + MARGIN_IN
 
     figure = new_figure(width, height)
@@ -173,7 +174,7 @@ def panel_figure(
     for row_height, header in zip(heights, headers, strict=True):
         y -= header + row_height
         bottoms.append(y)
-        y -= gap_in
+        y -= row_gap_in
     return PanelFigure(figure, tuple(lefts), tuple(bottoms), tuple(widths), tuple(heights))
 
 

@@ -211,7 +211,7 @@ class _Scene:
 def _draw_bar(figure: Figure, picture: AxesImage, axes: Axes, orientation: str) -> None:
     bar = figure.colorbar(picture, cax=axes, orientation=orientation)
     bar.ax.tick_params(labelsize=7, length=2, pad=1.5)
-    bar.locator = MaxNLocator(nbins=5 if orientation == "vertical" else 4, symmetric=True)
+    bar.locator = MaxNLocator(nbins=5 if orientation == "vertical" else 3)
     bar.outline.set_linewidth(0.4)
 
 
