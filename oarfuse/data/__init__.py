@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oarfuse.data.audit import audit, leaking_slices
+    from oarfuse.data.auditing import audit, leaking_slices
     from oarfuse.data.download import download_openkbp
     from oarfuse.data.manifest import Case, Manifest, Volume, load_case, load_manifest
     from oarfuse.data.nifti import NiftiVolume, read_ct, read_nifti, write_labels_like
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from oarfuse.data.phantom import make_phantom
 
 _HOMES = {
-    "audit": "audit",
-    "leaking_slices": "audit",
+    "audit": "auditing",
+    "leaking_slices": "auditing",
     "download_openkbp": "download",
     "Case": "manifest",
     "Manifest": "manifest",

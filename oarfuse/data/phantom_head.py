@@ -75,11 +75,11 @@ def _scan(head: Head) -> Phantom:
     _add_streaks(head)
     hu += 14 * noise(rng, canvas.shape, 0.55) + 5 * noise(rng, canvas.shape, 0)
     top, bottom = rng.uniform(48, 112), rng.uniform(-214, -178)
-    if rng.random() < 0.3:  # planned low: the scan ends inside the brainstem
-        top = rng.uniform(12, 26)
+    beyond = 0  # mm that the cord's contour goes on below the scan
+    if rng.random() < 0.35:  # cut to the planned region: the scan ends inside brainstem and cord
+        top, beyond = rng.uniform(12, 26), 15
     scanned = (up < top) & (up > bottom)
-    # Organ contours go a little past the scan's lower end, and as far as they like past its upper.
-    masks = {name: mask & (up > bottom - 12) for name, mask in head.masks.items()}
+    masks = {name: mask & (up > bottom - beyond) for name, mask in head.masks.items()}
     drawn = np.logical_or.reduce(list(masks.values()))
     # As in the real data: beyond the scan's end the CT exists where an organ was drawn.
     has_ct = ((head.body.distance < 9) | table) & scanned | drawn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
 from oarfuse.data.drawing import blend
 from oarfuse.data.phantom_frame import (
@@ -20,6 +21,7 @@ from oarfuse.data.phantom_frame import (
 
 
 def draw_spine(head: Head) -> None:
+    """Draw thirteen vertebrae around the cord's line: atlas, dens, and the rest."""
     canvas = head.canvas
     line = head.cord_line
     levels = np.linspace(-30, -252, 13) + head.rng.normal(0, 1)
@@ -59,6 +61,7 @@ def draw_spine(head: Head) -> None:
 
 
 def draw_jaw(head: Head) -> None:
+    """Draw the mandible, its muscles, both rows of teeth and the upper jaw."""
     canvas, jaw = head.canvas, head.jaw
     drop = head.rng.uniform(0, 5)  # how far the mouth stands open
     pieces = []
@@ -108,6 +111,7 @@ def draw_jaw(head: Head) -> None:
 
 
 def draw_brainstem_and_cord(head: Head) -> None:
+    """Draw brainstem and cord in their fluid, and the line between the two contours."""
     canvas = head.canvas
     line = head.cord_line.copy()
     line[:, 1] += head.rng.normal(0, 1.0)
@@ -122,16 +126,17 @@ def draw_brainstem_and_cord(head: Head) -> None:
     canvas.paint(brainstem, BRAINSTEM)
     cord = canvas.tube(line, head.rng.normal(5.4, 0.35), (0.95, 1.2, 1))
     canvas.paint(cord, CORD, head.body)
-    s = canvas.coordinates[2]
+    up = canvas.coordinates[2]
     border = top[2] + head.rng.normal(0, 2)
     # Two contours drawn apart meet in a slice that both claim.
     head.masks["brainstem"] = (
-        canvas.inside(brainstem.grown(0.8)) & (s > border - 1.5) & (s < head.at(0, 0, 36)[2] + 6)
+        canvas.inside(brainstem.grown(0.8)) & (up > border - 1.5) & (up < head.at(0, 0, 36)[2] + 6)
     )
-    head.masks["spinal_cord"] = canvas.inside(cord.grown(1.0)) & (s < border + 1.5)
+    head.masks["spinal_cord"] = canvas.inside(cord.grown(1.0)) & (up < border + 1.5)
 
 
 def draw_parotids(head: Head) -> None:
+    """Draw both glands behind and over the jaw, in tones that hardly differ from fat and muscle."""
     canvas = head.canvas
     tone = GLAND + head.rng.normal(-8, 12)
     for name, side in SIDES.items():
@@ -146,8 +151,11 @@ def draw_parotids(head: Head) -> None:
         bones = canvas.hu[keep]
         canvas.paint(gland, tone + 10 * head.coarse)
         canvas.hu[keep] = bones
-        mandible = head.masks["mandible"]
-        mask = gland.distance < 0.4
-        # The contour follows the jaw but strays into its edge here and there.
-        stray = head.rng.random(canvas.shape, dtype=np.float32) < 0.04
-        head.masks[f"{name}_parotid"] = mask & (~(keep | mandible) | stray)
+        hard = keep | head.masks["mandible"]
+        inside = gland.distance < 0.4
+        pieces, _ = ndimage.label(inside & ~hard)
+        soft = pieces == np.bincount(pieces[pieces > 0]).argmax()
+        # The contour follows the jaw, but strays into its edge here and there.
+        stray = head.rng.random(canvas.shape, dtype=np.float32) < 0.06
+        edge = ndimage.binary_dilation(soft) & head.masks["mandible"]
+        head.masks[f"{name}_parotid"] = soft | (edge & stray)

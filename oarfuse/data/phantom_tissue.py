@@ -21,6 +21,7 @@ from oarfuse.data.phantom_frame import (
 
 
 def draw_skin_and_soft_tissue(head: Head) -> None:
+    """Draw the body's outline, a layer of fat, and muscle below it."""
     canvas, full = head.canvas, head.canvas.full
     cranium = full(head.ball((4, 0, 45), (97, 77, 92)))
     face = full(head.ball((-42, 0, -34), (58, 60, 74), tilt=-8))
@@ -44,6 +45,7 @@ def draw_skin_and_soft_tissue(head: Head) -> None:
 
 
 def draw_neck(head: Head) -> None:
+    """Draw neck muscles, vessels, glands, and the top of the chest."""
     canvas, inner = head.canvas, head.body.grown(-4)
     for side in SIDES.values():
         strap = [
@@ -90,6 +92,7 @@ def draw_neck(head: Head) -> None:
 
 
 def draw_skull_and_brain(head: Head) -> None:
+    """Draw the skull with its base and ears, and the brain with its fluid."""
     canvas = head.canvas
     vault = head.ball((6, 0, 47), (87, 68, 78))
     fossa = head.ball((34, 0, -4), (42, 47, 25))
@@ -120,6 +123,7 @@ def draw_skull_and_brain(head: Head) -> None:
 
 
 def draw_face(head: Head) -> None:
+    """Draw eyes, nose, sinuses and the bones around them."""
     canvas, inner = head.canvas, head.body.grown(-3)
     bone = BONE * 0.75
     for side in SIDES.values():
@@ -149,6 +153,7 @@ def draw_face(head: Head) -> None:
 
 
 def draw_airway(head: Head) -> None:
+    """Draw the tongue, and the airway from the nose to the chest with larynx and hyoid bone."""
     canvas = head.canvas
     canvas.paint(head.ball((-52, 0, -62), (38, 26, 22), jitter=1.5), MUSCLE)  # tongue
     if head.rng.random() < 0.7:
