@@ -1,7 +1,7 @@
 """oarfuse: OARFocalFuseNet and 3D-MSF, taught and reproduced."""
 
 from oarfuse.errors import OarfuseError
-from oarfuse.models import build_model, model_names
+from oarfuse.models.registry import build_model, model_names
 
 __version__ = "0.1.0"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from oarfuse.errors import OarfuseError
-from oarfuse.runtime import PRECISIONS
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from oarfuse.errors import OarfuseError
 
 @dataclass(frozen=True)
 class Organ:
-    """One organ: its field name, the title for people, its label value and its colour everywhere."""
+    """One organ: field name, title for people, label value, and its colour everywhere."""
 
     name: str
     title: str

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
+from oarfuse.config import PRECISIONS
 from oarfuse.errors import OarfuseError
 
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # mallopt's parameters in glibc's malloc.h
 
 

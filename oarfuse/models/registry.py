@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import inspect
 from importlib import import_module
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from oarfuse.errors import OarfuseError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # Name -> where its class or builder function lives. The module is imported when the network is
 # built, so that a heavy dependency of one network is no burden to the others.
 _BUILDERS = {
     "oarfocalfusenet": "oarfuse.models.oarfocalfusenet:OARFocalFuseNet",
     "msf3d": "oarfuse.models.msf3d:MSF3D",
+    "unet3d": "oarfuse.models.table1:unet3d",
+    "attunet": "oarfuse.models.table1:attunet",
+    "dynunet": "oarfuse.models.table1:dynunet",
+    "unetr": "oarfuse.models.table1:unetr",
+    "swinunetr": "oarfuse.models.table1:swinunetr",
+    "vnet": "oarfuse.models.vnet:vnet",
+    "darr": "oarfuse.models.darr:DARR",
+    "r50_unet": "oarfuse.models.resnet_unet:r50_unet",
+    "r50_attnunet": "oarfuse.models.resnet_unet:r50_attnunet",
+    "vit_none": "oarfuse.models.transunet:vit_none",
+    "vit_cup": "oarfuse.models.transunet:vit_cup",
+    "r50_vit_cup": "oarfuse.models.transunet:r50_vit_cup",
+    "transunet": "oarfuse.models.transunet:transunet",
 }
 
 

@@ -1,0 +1,217 @@
+"""The `oarfuse` command: prepare, phantom, download, train, predict, evaluate.
+
+Heavy imports happen inside the commands, so that ``oarfuse --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from oarfuse import __version__
+from oarfuse.errors import OarfuseError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code (2 for a mistake that the user can mend)."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except OarfuseError as error:
+        print(f"oarfuse: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("oarfuse: stopped; the same command goes on from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="oarfuse", description="OARFocalFuseNet and 3D-MSF: prepare, train, predict, evaluate."
+    )
+    parser.add_argument("--version", action="version", version=f"oarfuse {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_prepare(commands)
+    _add_phantom(commands)
+    _add_download(commands)
+    _add_train(commands)
+    _add_predict(commands)
+    _add_evaluate(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=summary, description=summary)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_prepare(commands: Any) -> None:
+    parser = _command(
+        commands, "prepare", _prepare, "Turn a data set into NIfTI files and a manifest."
+    )
+    parser.add_argument("dataset", choices=["openkbp"])
+    parser.add_argument(
+        "--source", type=Path, required=True, help="clone, folder, or ZIP of the data set"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--split-rule", choices=["folders", "lexicographic"], default="folders")
+    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from oarfuse.data import prepare_openkbp
+
+    manifest = prepare_openkbp(
+        options.source, options.output, split_rule=options.split_rule, workers=options.workers
+    )
+    counts = {name: len(manifest.split(name)) for name in ("train", "validation", "test")}
+    said = ", ".join(f"{count} {name}" for name, count in counts.items())
+    print(f"{options.output}: {said}; {len(manifest.skipped)} skipped.")
+
+
+def _add_phantom(commands: Any) -> None:
+    parser = _command(
+        commands, "phantom", _phantom, "Write a procedural phantom in the data set's own layout."
+    )
+    parser.add_argument("--output", type=Path, required=True)
+    for split, count in (("train", 6), ("validation", 2), ("test", 2)):
+        parser.add_argument(f"--{split}", type=int, default=count, help="patients")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from oarfuse.data import make_phantom
+
+    source = make_phantom(
+        options.output,
+        train=options.train,
+        validation=options.validation,
+        test=options.test,
+        seed=options.seed,
+    )
+    print(source)
+
+
+def _add_download(commands: Any) -> None:
+    parser = _command(commands, "download", _download, "Fetch the public OpenKBP archive.")
+    parser.add_argument("dataset", choices=["openkbp"])
+    parser.add_argument("--output", type=Path, required=True)
+
+
+def _download(options: argparse.Namespace) -> None:
+    from oarfuse.data import download_openkbp
+
+    print(download_openkbp(options.output))
+
+
+def _add_train(commands: Any) -> None:
+    from oarfuse.config import TrainConfig  # light: the defaults are shown in the help
+
+    parser = _command(
+        commands, "train", _train, "Train a network; the same command resumes after a stop."
+    )
+    parser.add_argument("--data", required=True, help="prepared folder")
+    parser.add_argument("--model", required=True, help="a name of oarfuse.model_names()")
+    parser.add_argument("--output", required=True, help="run folder")
+    parser.add_argument(
+        "--model-options", type=_json_object, default={}, help="JSON, e.g. '{\"focal_levels\": 3}'"
+    )
+    parser.add_argument("--patch-size", type=int, nargs=3, metavar=("D", "H", "W"))
+    parser.add_argument("--no-augment", dest="augment", action="store_const", const=False)
+    kinds: dict[str, Any] = {"minutes": float, "init": str, "precision": str, "accelerator": str}
+    for field in dataclasses.fields(TrainConfig):
+        if field.name in kinds or field.type in ("int", "float"):
+            kind = kinds.get(field.name) or {"int": int, "float": float}[field.type]
+            parser.add_argument(
+                f"--{field.name.replace('_', '-')}",
+                type=kind,
+                help=f"default {field.default}",
+            )
+
+
+def _train(options: argparse.Namespace) -> None:
+    from oarfuse.config import TrainConfig
+    from oarfuse.training import train
+
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    given = {key: value for key, value in vars(options).items() if key in names}
+    config = TrainConfig(**{key: value for key, value in given.items() if value is not None})
+    print(train(config))
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object such as '{{\"width\": 8}}'")
+    return value
+
+
+def _add_predict(commands: Any) -> None:
+    parser = _command(commands, "predict", _predict, "Segment a CT; labels come on its own grid.")
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--input", type=Path, required=True, help="CT in HU, .nii or .nii.gz")
+    parser.add_argument("--output", type=Path, required=True, help="label map, .nii or .nii.gz")
+    parser.add_argument(
+        "--all-components", action="store_true", help="keep more than each organ's largest piece"
+    )
+    _add_inference_options(parser)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from oarfuse.inference import predict_file
+
+    written = predict_file(
+        options.weights,
+        options.input,
+        options.output,
+        largest_component=not options.all_components,
+        mirror=options.mirror,
+        device=options.device,
+    )
+    print(written)
+
+
+def _add_inference_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mirror", action="store_true", help="average with the mirrored volume's prediction"
+    )
+    parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _command(
+        commands, "evaluate", _evaluate, "Score weights on a split: metrics.csv and a summary."
+    )
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="prepared folder")
+    parser.add_argument("--split", default="validation", choices=["train", "validation", "test"])
+    parser.add_argument("--output", type=Path, required=True)
+    _add_inference_options(parser)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from oarfuse.evaluation import evaluate
+
+    evaluate(
+        options.weights,
+        options.data,
+        options.split,
+        options.output,
+        mirror=options.mirror,
+        device=options.device,
+    )
+    print((options.output / "summary.md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
