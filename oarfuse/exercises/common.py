@@ -1,4 +1,4 @@
-"""What all checks share: say whether an answer is there, whether it is right, and what to look at."""
+"""What all checks share: is there an answer, is it right, and what to look at if not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def report(ok: bool, hint: str, praise: str = "") -> bool:
 
 
 def close(answer: object, value: float, tolerance: float) -> bool:
-    """Whether `answer` is a number at most `tolerance` away from `value`; False for anything else."""
+    """Whether `answer` is a number within `tolerance` of `value`; False for anything else."""
     try:
         number = float(answer)  # type: ignore[arg-type]
     except (TypeError, ValueError):
