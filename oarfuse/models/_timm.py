@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import nn
 
 from oarfuse.errors import OarfuseError
 
@@ -64,8 +63,8 @@ def _declare_box_operators() -> None:
 _KEPT_ALIVE: list[torch.library.Library] = []
 
 
-def create_encoder(name: str, *, pretrained: bool = False, **options: Any) -> nn.Module:
-    """Build a timm model.
+def create_encoder(name: str, *, pretrained: bool = False, **options: Any) -> Any:
+    """Build a timm model (an ``nn.Module``; timm is not typed).
 
     Parameters
     ----------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -74,7 +76,7 @@ class TokenEncoder(nn.Module):
         self.width = width
         self.skip_channels = HYBRID_SKIPS if hybrid else ()
         name = HYBRID if hybrid else PURE
-        shape = {"in_chans": in_channels, "img_size": img_size, "num_classes": 0}
+        shape: dict[str, Any] = {"in_chans": in_channels, "img_size": img_size, "num_classes": 0}
         self.vit = create_encoder(
             name,
             embed_dim=width,
