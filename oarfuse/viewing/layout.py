@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 WIDTH_IN = 8.6  # fits the text column of JupyterLab, Colab and GitHub without scrolling
@@ -47,6 +48,7 @@ def new_figure(width_in: float, height_in: float) -> Figure:
     """
     figure = plt.figure(figsize=(width_in, height_in), dpi=STYLE["figure.dpi"], facecolor="white")
     plt.close(figure)
+    FigureCanvasAgg(figure)  # closing leaves a canvas that cannot draw
     return figure
 
 
