@@ -11,7 +11,6 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oarfuse.errors import OarfuseError
@@ -50,8 +49,10 @@ class InstanceNorm(nn.InstanceNorm3d):
     """
 
     def forward(self, volume: Tensor) -> Tensor:
+        cudnn = torch.backends.cudnn.enabled
         normalised = [
-            F.batch_norm(sample, None, None, self.weight, self.bias, training=True, eps=self.eps)
+            # Not F.batch_norm, which refuses a sample of one voxel: the bottleneck of a 16^3 volume.
+            torch.batch_norm(sample, self.weight, self.bias, None, None, True, 0.0, self.eps, cudnn)
             for sample in volume.split(1)
         ]
         return torch.cat(normalised) if len(normalised) > 1 else normalised[0]
