@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from oarfuse.data import load_case
+from oarfuse.data import leaking_slices, load_case
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.report import MORE_COLUMNS, VARIANTS
 from oarfuse.files import write_json
@@ -122,7 +122,8 @@ def run_cases(
 
     With `ahead` the predictions are made here, one after the other because a network uses every
     core or the one GPU, while a thread scores the case before. Otherwise whole cases run on
-    threads: decompression and the nearest-neighbour searches work outside Python's lock.
+    threads: decompression and the nearest-neighbour searches work outside Python's lock, and a
+    case takes too little (tens of milliseconds) to repay the start of processes.
     """
     waiting = [case for case in cases if stored_case(output, case) is None]
     workers = 1 if ahead else (os.cpu_count() or 1)
@@ -162,8 +163,6 @@ def _read_and_store(
 def _score_and_store(
     volume: Volume, labels: np.ndarray, spec: DatasetSpec, output: Path, seconds: float | None
 ) -> None:
-    from oarfuse.data import leaking_slices
-
     leaking = leaking_slices(volume.image, volume.label)
     name = volume.case.case
     rows = score_case(labels, volume.label, volume.spacing_mm, spec, case=name, leaking=leaking)
