@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
-from statsmodels.stats.multitest import multipletests
 
 from oarfuse.errors import OarfuseError
 from oarfuse.paper import claims_audit, paper_row, paper_table, table_consistency
@@ -191,6 +190,9 @@ def paired_differences(
     OarfuseError
         If the cases or organs differ.
     """
+    # Here and not above: it is slow to import, and an evaluation does without it.
+    from statsmodels.stats.multitest import multipletests
+
     rows: list[dict[str, Any]] = []
     for method, other in others.items():
         for metric in metrics:
