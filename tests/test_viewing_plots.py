@@ -14,6 +14,7 @@ from oarfuse import build_model
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import OPENKBP, SYNAPSE
 from oarfuse.viewing import (
+    LiveCurves,
     draw_architecture,
     plot_boxes,
     plot_curves,
@@ -61,6 +62,33 @@ def test_curves_name_the_mistake(tmp_path):
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(OarfuseError, match="not a readable CSV"):
         plot_curves(tmp_path / "empty.csv")
+
+
+def test_live_curves_replace_one_output(tmp_path, monkeypatch):
+    shown: list[tuple[str, int]] = []
+
+    class Handle:
+        def update(self, figure) -> None:
+            shown.append(("update", len(figure.axes)))
+
+    def display(figure, display_id):
+        shown.append(("display", len(figure.axes)))
+        return Handle()
+
+    monkeypatch.setattr("oarfuse.viewing.live.display", display)
+    live = LiveCurves(OPENKBP, seconds=1000)
+    live(tmp_path)
+    assert not shown, "nothing is logged yet"
+    pd.DataFrame({"step": [10], "minutes": [1], "loss": [2.0], "lr": [0.001]}).to_csv(
+        tmp_path / "log.csv", index=False
+    )
+    live(tmp_path)
+    live(tmp_path)  # too soon after the last one
+    pd.DataFrame({"step": [10], "minutes": [1], "val_dsc": [0.5], "dsc_mandible": [0.5]}).to_csv(
+        tmp_path / "validation.csv", index=False
+    )
+    live.draw(tmp_path)
+    assert shown == [("display", 2), ("update", 3)]
 
 
 # ----- box plots

@@ -93,7 +93,7 @@ def plot_curves(
 
     caption = "One optimiser step is one batch."
     if losses:
-        caption += " Loss: every logged step (faint) and its running median."
+        caption += " Loss: every row of the log (faint) and its running median."
     if scores:
         caption += " DSC: mean over organs and validation patients; the ring marks the best one."
     count, left, gap = len(panels_of), 0.5, 0.55
