@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-Point = Sequence[float]
+Point = Sequence[float] | NDArray[np.floating]
 Region = tuple[slice, slice, slice]
 
 
@@ -100,7 +100,7 @@ class Canvas:
         return Shape(region, scaled * (scaled - 1) / np.maximum(slope, 1e-4))
 
     def tube(
-        self, points: Sequence[Point], radii: float | Sequence[float], flatten: Point = (1, 1, 1)
+        self, points: Sequence[Point], radii: float | Point, flatten: Point = (1, 1, 1)
     ) -> Shape:
         """A tube along a polyline.
 

@@ -18,12 +18,14 @@ from nibabel.orientations import (
     ornt_transform,
 )
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from oarfuse.errors import OarfuseError
 from oarfuse.files import atomic_path
 
 _SPL = axcodes2ornt(("S", "P", "L"))
+_NIBABEL_ERRORS = (ImageFileError, HeaderDataError, WrapStructError)
 _SUFFIXES = (".nii", ".nii.gz")
 
 
@@ -193,16 +195,26 @@ def _load(path: Path) -> nib.Nifti1Image:
     try:
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
-        kind = (
-            nib.Nifti2Image if data[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else nib.Nifti1Image
-        )
-        return kind.from_bytes(data)
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
+        second = data[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")  # NIfTI-2's header size, 540
+        kind = nib.Nifti2Image if second else nib.Nifti1Image
+        image = kind.from_bytes(data)
+        stored = kind.header_class(data[: kind.header_class.sizeof_hdr], check=False)
+    except (OSError, EOFError, ValueError, zlib.error, *_NIBABEL_ERRORS) as error:
         raise _damaged(path, error) from error
+    # nibabel puts 1 mm in place of a size of 0, and only the sform could do without.
+    if not stored["sform_code"] and not (stored["pixdim"][1:4] > 0).all():
+        raise _bad_spacing(path, stored["pixdim"][1:4])
+    return image
+
+
+def _bad_spacing(path: Path, sizes: NDArray[Any]) -> OarfuseError:
+    words = ", ".join(f"{float(size):g}" for size in sizes)
+    return OarfuseError(f"{path} has voxel sizes {words} mm: export it with its true spacing.")
 
 
 def _damaged(path: Path, error: Exception) -> OarfuseError:
-    return OarfuseError(f"{path} is damaged or no NIfTI ({error}): copy or export the file again.")
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return OarfuseError(f"{path} is damaged or no NIfTI ({reason}): copy or export the file again.")
 
 
 def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
@@ -215,10 +227,7 @@ def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
     affine = np.asarray(image.affine, np.float64)
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or (sizes <= 0).any():
-        raise OarfuseError(
-            f"{path} has voxel sizes {tuple(float(size) for size in sizes)} mm: "
-            "export it with its true spacing."
-        )
+        raise _bad_spacing(path, sizes)
     if np.linalg.matrix_rank(affine[:3, :3] / sizes) < 3 or np.isnan(io_orientation(affine)).any():
         raise OarfuseError(
             f"{path} has an affine that flattens the volume: export it with its orientation."

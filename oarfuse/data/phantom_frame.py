@@ -74,4 +74,5 @@ class Head:
         scale = np.array([self.long, self.wide, 1]) * self.size
         if vary:
             scale = scale * (1 + self.rng.normal(0, vary, 3))
-        return self.canvas.ellipsoid(self.at(*place, jitter), np.asarray(radii) * scale, tilt)
+        centre = self.at(place[0], place[1], place[2], jitter)
+        return self.canvas.ellipsoid(centre, np.asarray(radii) * scale, tilt)

@@ -124,7 +124,7 @@ def draw_brainstem_and_cord(head: Head) -> None:
     canvas.paint(head.ball((28, 0, 6), (5, 8, 11)), FLUID)  # fourth ventricle
     brainstem = canvas.tube(stem, wide, (1, 1.12, 1))
     canvas.paint(brainstem, BRAINSTEM)
-    cord = canvas.tube(line, head.rng.normal(5.4, 0.35), (0.95, 1.2, 1))
+    cord = canvas.tube(list(line), head.rng.normal(5.4, 0.35), (0.95, 1.2, 1))
     canvas.paint(cord, CORD, head.body)
     up = canvas.coordinates[2]
     border = top[2] + head.rng.normal(0, 2)

@@ -6,15 +6,17 @@ one; everything that concerns files, reruns, interruptions and the manifest is h
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
@@ -140,7 +142,34 @@ def prepare_cases(
         Threads; by default one for each available core. NumPy and zlib release the interpreter
         lock, so threads keep the cores busy without copying volumes between processes.
     """
+    if workers is not None and workers < 1:
+        raise OarfuseError(f"{workers} workers cannot prepare anything: give 1 or more.")
     output = Path(output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with FileLock(output / ".lock", timeout=0):
+            return _prepare(output, header, jobs, skipped, workers or _cores(), progress)
+    except Timeout:
+        raise OarfuseError(
+            f"Another process is preparing {output}: wait for it, or choose another output folder."
+        ) from None
+    except OSError as error:
+        raise OarfuseError(
+            f"Cannot write {output} ({error.strerror or error}): choose a folder that you can "
+            "write to."
+        ) from error
+
+
+def _prepare(
+    output: Path,
+    header: Header,
+    jobs: Sequence[Job],
+    skipped: Sequence[Skipped],
+    workers: int,
+    progress: bool,
+) -> Manifest:
+    for leftover in output.glob("**/.*.partial*"):  # of an earlier run that was killed
+        leftover.unlink(missing_ok=True)
     finished = _finished(output, header, jobs)
     damaged: dict[str, Skipped] = {}
 
@@ -148,20 +177,18 @@ def prepare_cases(
         _write_manifest(output, header, finished.values(), [*skipped, *damaged.values()], complete)
 
     save(complete=False)
-    if workers is not None and workers < 1:
-        raise OarfuseError(f"{workers} workers cannot prepare anything: give 1 or more.")
-    with ThreadPoolExecutor(workers or _cores()) as pool:
-        futures: dict[Future[dict[str, Any]], Job] = {
+    with ThreadPoolExecutor(workers) as pool:
+        futures = {
             pool.submit(_do, output, header.spec, job, finished.get(job.case)): job for job in jobs
         }
+        bar = tqdm(
+            as_completed(futures),
+            total=len(jobs),
+            desc="Preparing",
+            unit="patient",
+            disable=not progress,
+        )
         try:
-            bar = tqdm(
-                as_completed(futures),
-                total=len(jobs),
-                desc="Preparing",
-                unit="patient",
-                disable=not progress,
-            )
             for future in bar:
                 job = futures[future]
                 try:
@@ -174,7 +201,7 @@ def prepare_cases(
                         continue
                     finished[job.case] = entry
                 save(complete=False)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: start no further patient
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     save(complete=True)
@@ -262,19 +289,14 @@ def _finished(output: Path, header: Header, jobs: Sequence[Job]) -> dict[str, di
             f"{output} holds {len(foreign)} patients that {header.source} lacks "
             f"({', '.join(foreign[:3])}): choose another output folder."
         )
-    return {entry["case"]: entry for entry in _entries(output)}
-
-
-def _entries(output: Path) -> list[dict[str, Any]]:
-    import json
-
-    return json.loads((output / MANIFEST).read_text(encoding="utf-8"))["cases"]
+    entries = json.loads((output / MANIFEST).read_text(encoding="utf-8"))["cases"]
+    return {entry["case"]: entry for entry in entries}
 
 
 def _write_manifest(
     output: Path,
     header: Header,
-    entries: Any,
+    entries: Iterable[dict[str, Any]],
     skipped: Sequence[Skipped],
     complete: bool,
 ) -> None:
