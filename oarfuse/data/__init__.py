@@ -9,16 +9,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oarfuse.data.auditing import audit, leaking_slices
+    from oarfuse.data.auditing import (
+        audit,
+        leaking_slices,
+        outside_dose_mask,
+        suspicious_contours,
+    )
     from oarfuse.data.download import download_openkbp
     from oarfuse.data.manifest import Case, Manifest, Volume, load_case, load_manifest
     from oarfuse.data.nifti import NiftiVolume, read_ct, read_nifti, write_labels_like
     from oarfuse.data.openkbp import prepare_openkbp
     from oarfuse.data.phantom import make_phantom
+    from oarfuse.data.selection import organ_files, public_organ_files
+    from oarfuse.data.sources import open_source
 
 _HOMES = {
     "audit": "auditing",
     "leaking_slices": "auditing",
+    "outside_dose_mask": "auditing",
+    "suspicious_contours": "auditing",
     "download_openkbp": "download",
     "Case": "manifest",
     "Manifest": "manifest",
@@ -31,6 +40,9 @@ _HOMES = {
     "write_labels_like": "nifti",
     "prepare_openkbp": "openkbp",
     "make_phantom": "phantom",
+    "organ_files": "selection",
+    "public_organ_files": "selection",
+    "open_source": "sources",
 }
 
 __all__ = [
@@ -44,9 +56,14 @@ __all__ = [
     "load_case",
     "load_manifest",
     "make_phantom",
+    "open_source",
+    "organ_files",
+    "outside_dose_mask",
     "prepare_openkbp",
+    "public_organ_files",
     "read_ct",
     "read_nifti",
+    "suspicious_contours",
     "write_labels_like",
 ]
 
