@@ -29,8 +29,8 @@ PHANTOM_TRAIN = dict(
 def phantom_source(folder: str | Path, *, seed: int = 0) -> Path:
     """Draw the phantom's CSV files beside a prepared folder, in ``folder/../source``.
 
-    8 train, 2 validation and 2 test patients with all organs, and one without a brainstem, whom
-    the preparation must leave out. Does nothing if they are there already.
+    8 train, 2 validation and 2 test patients with all organs, and one without a right
+    parotid, whom the preparation must leave out. Does nothing if they are there already.
     """
     place = Path(folder).parent / "source"
     return make_phantom(place, train=8, validation=2, test=2, incomplete=1, seed=seed)
@@ -39,8 +39,8 @@ def phantom_source(folder: str | Path, *, seed: int = 0) -> Path:
 def phantom_data(folder: str | Path, *, seed: int = 0) -> Path:
     """Return a prepared phantom folder (8 train, 2 validation, 2 test), making it if needed.
 
-    The CSV files of `phantom_source` go through the same `prepare_openkbp` as real data. A folder that holds a manifest already, of phantoms or of
-    patients, is left as it is.
+    The CSV files of `phantom_source` go through the same `prepare_openkbp` as real data. A folder
+    that holds a manifest already, of phantoms or of patients, is left as it is.
     """
     folder = Path(folder)
     if not (folder / MANIFEST).exists() or not load_manifest(folder).complete:
