@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -41,11 +41,42 @@ class RunState:
     best: float = -1.0  # mean DSC on validation of the weights that were kept
 
 
-class RunFolder:
-    """The folder of one training run, locked while it is open. Only rank 0 writes."""
+def read_curves(folder: str | Path) -> pd.DataFrame:
+    """Read a run's ``log.csv`` and ``validation.csv`` as one table for `oarfuse.viewing`.
 
-    def __init__(self, config: TrainConfig, rank: int = 0) -> None:
-        self.config, self.rank = config, rank
+    Returns
+    -------
+    pandas.DataFrame
+        One row a step that was logged or validated, with NaN where a file has no such step:
+        ``step, minutes, loss, lr, wait, seconds`` (of a step, averaged since the row before),
+        and once there was a validation ``val_dsc`` and ``val_dsc_<organ>``.
+
+    Raises
+    ------
+    OarfuseError
+        If the folder holds no log yet.
+    """
+    log, validation = Path(folder) / LOG, Path(folder) / VALIDATION
+    if not log.exists():
+        raise OarfuseError(f"There is no {log}: give a run folder of `oarfuse train`.")
+    curves = pd.read_csv(log)
+    if validation.exists():
+        scores = pd.read_csv(validation).drop(columns="minutes")
+        organs = {name: f"val_{name}" for name in scores if name.startswith("dsc_")}
+        curves = curves.merge(scores.rename(columns=organs), on="step", how="outer")
+    return curves
+
+
+class RunFolder:
+    """The folder of one training run, locked while it is open. Only rank 0 writes.
+
+    `watch` is called with the folder after every row that a log gets.
+    """
+
+    def __init__(
+        self, config: TrainConfig, rank: int = 0, watch: Callable[[Path], None] | None = None
+    ) -> None:
+        self.config, self.rank, self.watch = config, rank, watch
         self.folder = Path(config.output)
         self.rows: dict[str, list[dict[str, Any]]] = {LOG: [], VALIDATION: []}
         self._pending: list[dict[str, float]] = []
@@ -200,6 +231,8 @@ class RunFolder:
         for key, value in row.items():
             if key not in ("step", "minutes"):
                 self._writer.add_scalar(key, value, row["step"])
+        if self.watch:
+            self.watch(self.folder)
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

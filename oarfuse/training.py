@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,9 @@ from oarfuse.runtime import choose_precision, environment, keep_freed_memory
 from oarfuse.weights import ModelInfo, load_state, read_safetensors
 
 
-def train(config: TrainConfig, *, progress: bool = True) -> Path:
+def train(
+    config: TrainConfig, *, progress: bool = True, watch: Callable[[Path], None] | None = None
+) -> Path:
     """Train a network and return the run folder; go on where an interrupted run stopped.
 
     The folder holds ``config.json``, ``environment.json``, ``log.csv`` (training, every 10 steps),
@@ -40,6 +42,9 @@ def train(config: TrainConfig, *, progress: bool = True) -> Path:
         The recipe. Run again with the same one to resume.
     progress
         Show a progress bar.
+    watch
+        Called with the run folder after every row of the logs, between two steps and outside of
+        the time that is counted; `oarfuse.viewing.LiveCurves` draws the curves in a notebook.
 
     Raises
     ------
@@ -50,7 +55,7 @@ def train(config: TrainConfig, *, progress: bool = True) -> Path:
     manifest = load_manifest(config.data)
     fabric = make_fabric(config)
     fabric.launch()
-    with RunFolder(config, rank=fabric.global_rank) as run:
+    with RunFolder(config, rank=fabric.global_rank, watch=watch) as run:
         return _train(fabric, config, manifest, run, progress)
 
 

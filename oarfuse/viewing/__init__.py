@@ -8,11 +8,10 @@ from oarfuse.viewing.architecture import Stage, trace_stages
 from oarfuse.viewing.browser import SliceBrowser
 from oarfuse.viewing.comparison import ViewCase, show_cases, show_comparison
 from oarfuse.viewing.curves import plot_boxes, plot_curves
-from oarfuse.viewing.differences import plot_differences
 from oarfuse.viewing.diagram import draw_architecture
+from oarfuse.viewing.differences import plot_differences
 from oarfuse.viewing.distances import show_distances
 from oarfuse.viewing.errormap import show_error_map
-from oarfuse.viewing.live import LiveCurves
 from oarfuse.viewing.live import LiveCurves
 from oarfuse.viewing.maps import show_gates
 from oarfuse.viewing.patches import show_patches
@@ -20,7 +19,6 @@ from oarfuse.viewing.slices import show_planes
 from oarfuse.viewing.surfaces import show_surfaces
 
 __all__ = [
-    "LiveCurves",
     "LiveCurves",
     "SliceBrowser",
     "Stage",

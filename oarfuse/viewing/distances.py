@@ -120,7 +120,7 @@ def _draw(
     apart, color = distances > 0, (PREDICTION, TRUTH)[direction]
     segments = np.stack([points, targets], axis=1)
     axes.add_collection(LineCollection(list(segments[apart]), colors=color, linewidths=0.9))
-    axes.scatter(*points[apart].T, s=7, color=color, zorder=3)
+    axes.scatter(points[apart][:, 0], points[apart][:, 1], s=7, color=color, zorder=3)
     if apart.any():
         longest = segments[[int(distances.argmax())]]
         axes.add_collection(
