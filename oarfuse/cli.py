@@ -1,4 +1,4 @@
-"""The `oarfuse` command: prepare, phantom, download, train, predict, evaluate.
+"""The `oarfuse` command: prepare, phantom, download, train, predict, evaluate, tables.
 
 Heavy imports happen inside the commands, so that ``oarfuse --help`` answers at once.
 """
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_predict(commands)
     _add_evaluate(commands)
+    _add_tables(commands)
     return parser
 
 
@@ -207,10 +208,41 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.data,
         options.split,
         options.output,
-        mirror=options.mirror,
+        flip_tta=options.mirror,
         device=options.device,
     )
     print((options.output / "summary.md").read_text(encoding="utf-8"))
+
+
+def _add_tables(commands: Any) -> None:
+    parser = _command(
+        commands, "tables", _tables, "Build the paper's Tables I and II with our figures beside."
+    )
+    parser.add_argument(
+        "--results", type=Path, nargs="+", required=True, help="folders of `oarfuse evaluate`"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--split", choices=["train", "validation", "test"], help="only this one")
+    parser.add_argument("--unit", choices=["voxels", "mm"], default="voxels", help="of our HD, ASD")
+    parser.add_argument(
+        "--largest-component", action="store_true", help="our figures after that clean-up"
+    )
+
+
+def _tables(options: argparse.Namespace) -> None:
+    from oarfuse.tables import write_tables
+
+    left_out = write_tables(
+        options.results,
+        options.output,
+        variant="largest_component" if options.largest_component else "raw",
+        split=options.split,
+        unit=options.unit,
+    )
+    for number in ("I", "II"):
+        print(options.output / f"table_{number}.md")
+    for folder, reason in left_out.items():
+        print(f"left out: {folder} ({reason})")
 
 
 if __name__ == "__main__":
