@@ -49,7 +49,7 @@ def phantom_data(folder: str | Path, *, seed: int = 0) -> Path:
 
 
 def phantom_weights(run: str | Path, data: str | Path) -> Path:
-    """Return the weights of a run folder, training a small network on the phantom if there are none.
+    """Return a run's weights, training a small network on the phantom if there are none.
 
     Takes about a minute on two cores the first time. The recipe is `PHANTOM_TRAIN`.
     """
