@@ -11,7 +11,15 @@ from torch import nn
 from oarfuse.errors import OarfuseError
 from oarfuse.models import _timm as timm_import
 from oarfuse.models import build_model
-from oarfuse.models.darr import DARR, adapt, random_permutations, shuffle_tiles
+from oarfuse.models.darr import (
+    DARR,
+    DARRNetwork,
+    SuperResolution,
+    adapt,
+    make_jigsaw_head,
+    random_permutations,
+    shuffle_tiles,
+)
 from oarfuse.models.resnet_unet import AttentionGate
 from oarfuse.models.slicewise import SliceWise
 from oarfuse.models.transunet import CascadedUpsampler
@@ -208,22 +216,47 @@ def test_shuffling_round_trip(grid, size):
 
 @pytest.fixture(scope="module")
 def scan():
-    """(1, 1, 32, 32, 32): a volume in which every tile looks different."""
-    d, h, w = torch.meshgrid(*[torch.linspace(-1, 1, 32)] * 3, indexing="ij")
-    return (2 * d + h + 0.5 * w + torch.sin(4 * d * h)).view(1, 1, 32, 32, 32)
+    """(1, 1, 32, 32, 32): smooth noise, so that every tile looks different."""
+    noise = torch.randn(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    return nn.functional.interpolate(noise, scale_factor=4, mode="trilinear")
+
+
+class TinyNetwork(DARRNetwork):
+    """DARR's parts at a size that learns in seconds."""
+
+    def __init__(self):
+        nn.Module.__init__(self)
+        self.super_resolution = SuperResolution(1, width=2)
+        self.first = nn.Sequential(
+            nn.AvgPool3d(4),
+            nn.Conv3d(1, 32, kernel_size=4, stride=4),
+            nn.BatchNorm3d(32),
+            nn.ReLU(),
+        )
+        self.jigsaw_head = make_jigsaw_head(channels=32, grid=2)
+        self.decoder = nn.Conv3d(1, 3, kernel_size=1)
+
+    @property
+    def encoder(self):
+        return (self.first,)
+
+    def forward(self, volume):
+        return self.decoder(self.super_resolution(volume))
 
 
 @pytest.fixture(scope="module")
 def darr(scan):
-    """DARR, its jigsaw trained for a few steps."""
+    """A tiny DARR that solves the jigsaw of ``scan``."""
     torch.manual_seed(0)
-    model = DARR(num_classes=3)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with torch.device("meta"):
+        model = DARR(num_classes=3)
+    model.network = TinyNetwork()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     generator = torch.Generator().manual_seed(0)
-    batch = scan.expand(2, -1, -1, -1, -1)
-    for _ in range(8):
+    batch = scan.expand(4, -1, -1, -1, -1)
+    for _ in range(25):
         optimizer.zero_grad()
-        model.jigsaw_loss(batch, random_permutations(2, 8, generator)).backward()
+        model.jigsaw_loss(batch, random_permutations(4, 8, generator)).backward()
         optimizer.step()
     return model.eval()
 
@@ -252,13 +285,13 @@ def test_adaptation_lowers_the_jigsaw_loss_and_leaves_the_model_alone(darr, scan
     permutations = random_permutations(4, 8, torch.Generator().manual_seed(9))
     batch = other_scanner.expand(4, -1, -1, -1, -1)
     with torch.inference_mode():
-        adapted = adapt(darr, other_scanner, steps=6, lr=1e-3, puzzles=2)
+        adapted = adapt(darr, other_scanner, steps=20, lr=3e-3, puzzles=4)
         unadapted_loss = darr.jigsaw_loss(batch, permutations).item()
         adapted_loss = adapted.jigsaw_loss(batch, permutations).item()
-    assert adapted_loss < 0.9 * unadapted_loss
+    assert adapted_loss < 0.95 * unadapted_loss < math.log(8)  # chance
     assert all(torch.equal(before[key], value) for key, value in darr.state_dict().items())
     assert all(parameter.grad is None for parameter in adapted.parameters())
-    fixed = ("super_resolution", "vnet.up_tr", "vnet.out_tr", "running_")
+    fixed = ("super_resolution", "decoder", "running_")
     for key, value in adapted.state_dict().items():
         if any(part in key for part in fixed):
             assert torch.equal(value, before[key]), key

@@ -102,6 +102,19 @@ class SuperResolution(nn.Module):
         return image + self.detail(image)
 
 
+def make_jigsaw_head(channels: int, grid: int, width: int = 64) -> nn.Sequential:
+    """Encoder map (B, channels, d, h, w) -> scores (B, places, tiles), both ``grid``^3."""
+    tiles = grid**3
+    return nn.Sequential(
+        nn.Conv3d(channels, width, kernel_size=1),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool3d(grid),
+        nn.Flatten(),
+        nn.Linear(width * tiles, tiles * tiles),
+        nn.Unflatten(1, (tiles, tiles)),
+    )
+
+
 class DARRNetwork(nn.Module):
     """The three parts of DARR on volumes whose sides divide by 16."""
 
@@ -109,15 +122,7 @@ class DARRNetwork(nn.Module):
         super().__init__()
         self.super_resolution = SuperResolution(in_channels)
         self.vnet = make_vnet(in_channels=in_channels, num_classes=num_classes, dropout=dropout)
-        tiles, width = grid**3, 64
-        self.jigsaw_head = nn.Sequential(
-            nn.Conv3d(256, width, kernel_size=1),
-            nn.ReLU(inplace=True),
-            nn.AdaptiveAvgPool3d(grid),
-            nn.Flatten(),
-            nn.Linear(width * tiles, tiles * tiles),
-            nn.Unflatten(1, (tiles, tiles)),
-        )
+        self.jigsaw_head = make_jigsaw_head(channels=256, grid=grid)
 
     @property
     def encoder(self) -> tuple[nn.Module, ...]:

@@ -1,0 +1,128 @@
+"""Parameters and GFLOPs, against hand counts and published figures."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from oarfuse.errors import OarfuseError
+from oarfuse.models import model_names
+from oarfuse.models.cost import cost_table, count_parameters, gflops, published_sizes
+
+SIZE = (4, 6, 8)
+VOXELS = 4 * 6 * 8
+
+
+class SelfAttention(nn.Module):
+    """One head of width 8 over all voxels."""
+
+    def forward(self, volume):
+        tokens = volume.flatten(2).transpose(1, 2)  # (1, voxels, 8)
+        return F.scaled_dot_product_attention(tokens, tokens, tokens)
+
+
+@pytest.mark.parametrize(
+    ("model", "channels", "multiply_adds"),
+    [
+        (nn.Conv3d(3, 5, kernel_size=3, padding=1), 3, VOXELS * 27 * 3 * 5),
+        (nn.Conv3d(4, 4, kernel_size=3, padding=1, groups=4), 4, VOXELS * 27 * 4),
+        (nn.Conv3d(3, 5, kernel_size=2, stride=2), 3, VOXELS // 8 * 8 * 3 * 5),
+        (nn.ConvTranspose3d(3, 5, kernel_size=2, stride=2), 3, VOXELS * 8 * 3 * 5),
+        (SelfAttention(), 8, 2 * VOXELS * VOXELS * 8),
+        (nn.Linear(8, 7), 2, 2 * 4 * 6 * 8 * 7),
+        (nn.Sequential(nn.InstanceNorm3d(2), nn.ReLU(), nn.MaxPool3d(2)), 2, 0),
+    ],
+)
+def test_a_multiply_add_is_two_operations(model, channels, multiply_adds):
+    assert gflops(model, SIZE, channels) == pytest.approx(2 * multiply_adds / 1e9)
+
+
+def test_counting_leaves_the_model_as_it_was():
+    model = nn.Sequential(nn.Conv3d(1, 2, 3), nn.BatchNorm3d(2).eval(), nn.Dropout())
+    weight = model[0].weight
+    gflops(model, (8, 8, 8))
+    assert [module.training for module in model.modules()] == [True, True, False, True]
+    assert model[0].weight is weight
+    assert weight.device.type == "cpu"
+    assert count_parameters(model) == 27 * 2 + 2 + 4
+
+
+def test_cost_does_not_grow_with_the_memory_of_the_machine():
+    """A volume of 4 TB is counted by its shape alone."""
+    side = 10_000
+    expected = 2 * 27 * side**3 / 1e9
+    assert gflops(nn.Conv3d(1, 1, 3, padding=1), (side,) * 3) == pytest.approx(expected)
+
+
+def test_bad_size_is_named():
+    with pytest.raises(OarfuseError, match="three sides"):
+        gflops(nn.Identity(), (4, 4))
+
+
+@pytest.fixture(scope="module")
+def table():
+    return cost_table(size=(32, 64, 64)).set_index("model")
+
+
+def test_every_model_has_a_row_and_a_source(table):
+    assert tuple(table.index) == model_names()
+    assert (table["parameters_m"] > 1).all()
+    assert (table["gflops"] > 1).all()
+    assert (table["source"].str.len() > 0).all()
+    assert set(published_sizes()) == set(model_names())
+
+
+def test_every_difference_above_two_percent_is_explained(table):
+    off = table[table["difference_percent"].abs() > 2]
+    assert set(off.index) == {"unet3d", "attunet"}
+    assert (off["note"].str.len() > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("vnet", 45.617564),
+        ("darr", 45.674653),
+        ("r50_unet", 32.515558),
+        ("r50_attnunet", 37.781993),
+        ("vit_none", 85.408518),
+        ("vit_cup", 91.280550),
+        ("r50_vit_cup", 103.758950),
+        ("transunet", 105.270374),
+    ],
+)
+def test_sizes_of_table_2(table, name, millions):
+    assert table.loc[name, "parameters_m"] == pytest.approx(millions, abs=1e-6)
+
+
+def test_vit_b_counts_as_its_paper_says():
+    """86 M (Dosovitskiy et al.) less the class token; here by hand, layer by layer."""
+    width, inner, tokens, layers = 768, 3072, 196, 12
+    attention = 4 * width * width + 4 * width
+    mlp = 2 * width * inner + inner + width
+    norms = 4 * width
+    patches = 16 * 16 * width + width  # one input channel
+    by_hand = layers * (attention + mlp + norms) + patches + tokens * width + 2 * width
+    head = 6 * width + 6
+    with torch.device("meta"):
+        from oarfuse.models import build_model
+
+        assert count_parameters(build_model("vit_none")) == by_hand + head
+
+
+def test_ledger_of_the_baselines_is_complete():
+    file = resources.files("oarfuse") / "resources" / "ledger_baselines.json"
+    entries = json.loads(file.read_text(encoding="utf-8"))
+    keys = {"point", "method", "where", "why_open", "default", "options", "effect", "evidence"}
+    for entry in entries:
+        assert set(entry) == keys, entry["point"]
+        assert all(entry[key] for key in keys), entry["point"]
+    assert len({entry["point"] for entry in entries}) == len(entries)
+    named = {name for entry in entries for name in entry["method"]}
+    proposed = {"oarfocalfusenet", "msf3d"}
+    assert named == set(model_names()) - proposed
