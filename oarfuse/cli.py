@@ -197,6 +197,10 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("--data", type=Path, required=True, help="prepared folder")
     parser.add_argument("--split", default="validation", choices=["train", "validation", "test"])
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--save-predictions", action="store_true", help="also write label maps")
+    parser.add_argument(
+        "--smoke", action="store_true", help="mark the scores as a smoke run in the summary"
+    )
     _add_inference_options(parser)
 
 
@@ -208,8 +212,10 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.data,
         options.split,
         options.output,
-        flip_tta=options.mirror,
+        mirror=options.mirror,
         device=options.device,
+        smoke=options.smoke,
+        save_predictions=options.save_predictions,
     )
     print((options.output / "summary.md").read_text(encoding="utf-8"))
 

@@ -53,7 +53,7 @@ def evaluate(
     split: str,
     output: str | Path,
     *,
-    flip_tta: bool = False,
+    mirror: bool = False,
     device: str | None = None,
     precision: str = "auto",
     smoke: bool = False,
@@ -75,7 +75,7 @@ def evaluate(
         ``train``, ``validation`` or ``test``.
     output
         Folder for the results; one folder holds one evaluation.
-    flip_tta
+    mirror
         Average the predictions of the volume and of its left-right mirror image.
     device
         ``cpu``, ``cuda`` or ``cuda:1``; a GPU if there is one, when omitted.
@@ -107,7 +107,7 @@ def evaluate(
     output = Path(output)
     identity = {
         "weights_sha256": sha256(weights),
-        "flip_tta": flip_tta,
+        "mirror": mirror,
         "precision": precision,
         **_data_identity(manifest, cases, split),
     }
@@ -115,7 +115,7 @@ def evaluate(
 
     def predict(volume: Volume) -> np.ndarray:
         labels = predict_labels(
-            model, volume.image, info, mirror=flip_tta, device=chosen, precision=precision
+            model, volume.image, info, mirror=mirror, device=chosen, precision=precision
         )
         if save_predictions:
             target = output / "predictions" / f"{volume.case.case}.nii.gz"
@@ -127,7 +127,7 @@ def evaluate(
         "model": info.model,
         "weights": {"file": Path(weights).name, "sha256": identity["weights_sha256"]},
         "model_info": jsonable(dataclasses.asdict(info)),
-        "flip_tta": flip_tta,
+        "mirror": mirror,
         "precision": precision,
     }
     phantom = manifest.phantom or info.phantom

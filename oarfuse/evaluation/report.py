@@ -146,7 +146,7 @@ def _facts(summary: dict[str, Any]) -> list[str]:
         "weights": (summary.get("weights") or {}).get("file"),
         "seed": training.get("seed"),
         "training steps": training.get("step"),
-        "mirrored averaging": summary.get("flip_tta"),
+        "mirrored averaging": summary.get("mirror"),
         "device": f"{summary['device_name']}, {summary['cores']} CPU cores",
         "prediction": None if seconds is None else f"{seconds:.2f} s per case",
         "date": summary["date"],

@@ -51,7 +51,7 @@ class InstanceNorm(nn.InstanceNorm3d):
     def forward(self, volume: Tensor) -> Tensor:
         cudnn = torch.backends.cudnn.enabled
         normalised = [
-            # Not F.batch_norm, which refuses a sample of one voxel: the bottleneck of a 16^3 volume.
+            # Not F.batch_norm: it refuses one voxel, the bottleneck of a 16^3 volume.
             torch.batch_norm(sample, self.weight, self.bias, None, None, True, 0.0, self.eps, cudnn)
             for sample in volume.split(1)
         ]
@@ -107,7 +107,7 @@ class Encoder(nn.Module):
         self.pool = nn.MaxPool3d(kernel_size=2)
 
     def forward(self, volume: Tensor) -> list[Tensor]:
-        """Return ``[I1, .., I5]``; ``I[a]`` is ``(B, C_a, D, H, W)`` with sides over ``2**(a-1)``."""
+        """Return ``[I1, .., I5]``; ``I[a]`` is ``(B, C_a, ..)`` with sides over ``2**(a-1)``."""
         maps = [self.blocks[0](volume)]  # (B, 16, D, H, W)
         for block in self.blocks[1:]:
             maps.append(block(self.pool(maps[-1])))  # (B, 2 C, D/2, H/2, W/2)

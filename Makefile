@@ -1,0 +1,39 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer and make:
+#   make reproduce   every notebook, on the embedded phantom, into build/
+#   make test        all tests: pytest on the package, nbval on the notebooks
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
+SOLUTIONS := $(sort $(wildcard notebooks/solutions/[0-9]*.ipynb))
+
+.PHONY: install reproduce test test-package test-notebooks lint clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+reproduce: $(INSTALLED)
+	$(BIN)/python data_scripts/run_notebooks.py --output build/notebooks $(NOTEBOOKS)
+
+test: lint test-package test-notebooks
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+test-package: $(INSTALLED)
+	$(BIN)/python -m pytest tests
+
+# --nbval-cell-timeout: without it nbval waits for ever when a kernel is killed.
+test-notebooks: $(INSTALLED)
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
+		-p no:cacheprovider $(NOTEBOOKS) $(SOLUTIONS)
+
+clean:
+	rm -rf build
