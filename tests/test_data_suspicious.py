@@ -1,10 +1,20 @@
-"""The list of contours that a person should look at."""
+"""The list of contours that a person should look at, and the audit in a few lines."""
 
 from __future__ import annotations
 
-import pandas as pd
+import os
+from pathlib import Path
 
-from oarfuse.data import suspicious_contours
+import pandas as pd
+import pytest
+
+from oarfuse.data import (
+    audit,
+    audit_facts,
+    load_manifest,
+    public_audit_facts,
+    suspicious_contours,
+)
 from oarfuse.organs import OPENKBP, SYNAPSE, DatasetSpec
 
 
@@ -66,3 +76,48 @@ def test_pieces_are_found():
     frame = ordinary()
     frame.loc["pt_4", "components_mandible"] = 3
     assert found(frame) == [("pt_4", "mandible", "3 pieces")]
+
+
+def test_facts_sum_up_an_audit():
+    frame = ordinary(4).assign(
+        overlap_voxels=[0, 3, 7, 0],
+        extent_d=[90, 91, 92, 93],
+        extent_h=[40, 30, 30, 30],
+        extent_w=20,
+        leaking_slices=[0, 2, 3, 20],
+        leaking_share=[0.0, 0.01, 0.05, 0.15],
+        hu_max=[3071, 3072, 1000, 1000],
+    )
+    frame.loc["pt_4", ["components_mandible", "voxels_mandible"]] = [2, 900]
+    facts = audit_facts(frame, OPENKBP)
+    assert facts["patients"] == "4"
+    assert facts["voxel in plane (mm)"] == "5.00 to 5.00, median 5.00"
+    assert facts["Mandible (voxels)"] == "200 to 900, median 200"
+    assert facts["largest box around all organs (voxels)"] == "93 x 40 x 20 (D x H x W)"
+    assert facts["patients with voxels that two organs claim"] == "2 of 4"
+    assert facts["most such voxels in a patient"] == "7"
+    assert facts["patients with 3 leaking slices or more"] == "2 of 4"
+    assert facts["share of their organ voxels in leaking slices"] == (
+        "10.0% on average, 15.0% at most"
+    )
+    assert facts["organs in several pieces"] == "Mandible 1"
+    assert facts["contours of suspicious size"] == "1"
+    assert facts["patients with CT above 3071 HU"] == "1 of 4"
+    nothing = audit_facts(frame.assign(leaking_slices=0, **{"components_mandible": 1}), OPENKBP)
+    assert nothing["share of their organ voxels in leaking slices"] == "none"
+    assert nothing["organs in several pieces"] == "none"
+    assert list(public_audit_facts()) == list(facts)
+
+
+PREPARED = Path(os.environ.get("OARFUSE_OPENKBP_PREPARED", "no folder is named"))
+
+
+@pytest.mark.skipif(
+    not PREPARED.is_dir(),
+    reason="set OARFUSE_OPENKBP_PREPARED to the folder of the 133 prepared patients",
+)
+def test_the_stored_facts_are_those_of_the_real_patients():
+    manifest = load_manifest(PREPARED)
+    frame = audit(manifest)
+    known = frame[frame["split"] != "test"]
+    assert audit_facts(known, manifest.spec) == public_audit_facts()

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from oarfuse.data.auditing import (
         audit,
+        audit_facts,
         leaking_slices,
         outside_dose_mask,
+        public_audit_facts,
         suspicious_contours,
     )
     from oarfuse.data.download import download_openkbp
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "audit": "auditing",
+    "audit_facts": "auditing",
     "leaking_slices": "auditing",
     "outside_dose_mask": "auditing",
+    "public_audit_facts": "auditing",
     "suspicious_contours": "auditing",
     "download_openkbp": "download",
     "Case": "manifest",
@@ -51,6 +55,7 @@ __all__ = [
     "NiftiVolume",
     "Volume",
     "audit",
+    "audit_facts",
     "download_openkbp",
     "leaking_slices",
     "load_case",
@@ -60,6 +65,7 @@ __all__ = [
     "organ_files",
     "outside_dose_mask",
     "prepare_openkbp",
+    "public_audit_facts",
     "public_organ_files",
     "read_ct",
     "read_nifti",

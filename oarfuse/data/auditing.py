@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -200,3 +202,60 @@ def _measure(case: Case, manifest: Manifest) -> dict[str, Any]:
     row["organ_voxels_without_ct"] = int((organ & (volume.image == -CT_OFFSET)).sum())
     row["hu_max"] = int(volume.image.max())
     return row
+
+
+def audit_facts(frame: pd.DataFrame, spec: DatasetSpec) -> dict[str, str]:
+    """Sum up an audit in a few lines of text, to set two data sets side by side.
+
+    Parameters
+    ----------
+    frame
+        What `audit` returns.
+    spec
+        The data set, for its organs.
+    """
+    many = frame.loc[frame["leaking_slices"] >= 3, "leaking_share"]
+    pieces = {
+        organ.title: int((frame[f"components_{organ.name}"] > 1).sum()) for organ in spec.organs
+    }
+    sizes = suspicious_contours(frame, spec)["finding"].str.contains("times").sum()
+    return {
+        "patients": str(len(frame)),
+        "voxel in plane (mm)": _span(frame["spacing_h"]),
+        "distance of slices (mm)": _span(frame["spacing_d"]),
+        **{
+            f"{organ.title} (voxels)": _span(frame[f"voxels_{organ.name}"], digits=0)
+            for organ in spec.organs
+        },
+        "largest box around all organs (voxels)": " x ".join(
+            str(int(frame[f"extent_{axis}"].max())) for axis in "dhw"
+        )
+        + " (D x H x W)",
+        "patients with voxels that two organs claim": _share(frame["overlap_voxels"] > 0),
+        "most such voxels in a patient": str(int(frame["overlap_voxels"].max())),
+        "patients with 3 leaking slices or more": _share(frame["leaking_slices"] >= 3),
+        "share of their organ voxels in leaking slices": (
+            f"{many.mean():.1%} on average, {many.max():.1%} at most" if len(many) else "none"
+        ),
+        "organs in several pieces": ", ".join(
+            f"{title} {count}" for title, count in pieces.items() if count
+        )
+        or "none",
+        "contours of suspicious size": str(int(sizes)),
+        "patients with CT above 3071 HU": _share(frame["hu_max"] > 3071),
+    }
+
+
+def public_audit_facts() -> dict[str, str]:
+    """Return the `audit_facts` of OpenKBP's 133 training and validation patients."""
+    text = resources.files("oarfuse").joinpath("resources/openkbp_audit.json")
+    return dict(json.loads(text.read_text("utf-8"))["facts"])
+
+
+def _span(values: pd.Series, digits: int = 2) -> str:
+    low, middle, high = values.min(), values.median(), values.max()
+    return f"{low:.{digits}f} to {high:.{digits}f}, median {middle:.{digits}f}"
+
+
+def _share(found: pd.Series) -> str:
+    return f"{int(found.sum())} of {len(found)}"
