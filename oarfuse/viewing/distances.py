@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -106,11 +107,12 @@ def _draw(
 ) -> np.ndarray:
     rows, columns = truth.shape
     for mask, color in ((truth, TRUTH), (prediction, PREDICTION)):
+        rgba = np.zeros((*mask.shape, 4))
+        rgba[np.asarray(mask, dtype=bool)] = to_rgba(color, 0.22)
+        extent = (0, columns * step[1], rows * step[0], 0)
+        axes.imshow(rgba, extent=extent, interpolation="nearest")
         lines = outline_segments(mask, *step)
         axes.add_collection(LineCollection(list(lines), colors=color, linewidths=1.4))
-        for row, column in zip(*np.nonzero(mask), strict=True):
-            corner = (column * step[1], row * step[0])
-            axes.add_patch(plt.Rectangle(corner, step[1], step[0], color=color, alpha=0.22, lw=0))
     distances = distance_sets(prediction, truth, step)[direction]
     masks = (prediction, truth) if direction == 0 else (truth, prediction)
     start, end = (np.argwhere(surface(mask.astype(bool))) for mask in masks)

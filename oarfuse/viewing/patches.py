@@ -70,12 +70,12 @@ def show_patches(
         raise OarfuseError("Nothing is shown: give at least one patch and one plane.")
     images = [np.asarray(patch["image"])[0] for patch in patches.values()]
     spacing = check_image(images[0], spacing_mm)
+    if any(image.shape != images[0].shape for image in images):
+        raise OarfuseError("The patches have different shapes: show patches of one size.")
     labels = [
         check_labels(np.asarray(patch["label"])[0], images[0], spec, f"patch {name!r}")
         for name, patch in patches.items()
     ]
-    if any(image.shape != images[0].shape for image in images):
-        raise OarfuseError("The patches have different shapes: show patches of one size.")
     if index is None:
         voxels = [telling_voxel(label) for label in labels]
     else:
@@ -89,7 +89,7 @@ def show_patches(
     )
     present = set().union(*(np.unique(label).tolist() for label in labels)) - {0}
     caption = (
-        f"{', '.join(view.name for view in views).capitalize()} slice of each patch of "
+        f"{' and '.join(view.name for view in views).capitalize()} slices, each a part of "
         f"{' x '.join(map(str, images[0].shape))} voxels, as the network gets it: CT window "
         f"{spec.window_hu[0]:g} to {spec.window_hu[1]:g} HU as black to white. R, L, A, P, S, I: "
         "the patient's sides; the patient's right is on your left."
