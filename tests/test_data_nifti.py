@@ -75,7 +75,7 @@ def test_oblique_volume_is_turned_by_whole_axes(tmp_path: Path, hu: np.ndarray) 
     tilt[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     path = save(tmp_path / "ct.nii", hu)
     image = nib.load(path)
-    nib.save(nib.Nifti1Image(np.array(image.dataobj), tilt @ image.affine), path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj).copy(), tilt @ image.affine), path)
     volume = read_nifti(path)
     np.testing.assert_array_equal(volume.array, hu)
     np.testing.assert_allclose(volume.spacing_mm, (3.0, 2.0, 1.5), rtol=1e-6)
