@@ -144,3 +144,12 @@ def test_other_devices_take_pytorchs_own_depthwise_gradients(
         assert block(maps)[0].shape == (1, 16, 16, 16, 32)
     with pytest.raises(AssertionError, match="CPU path"):
         depthwise_conv3d(torch.zeros(1, 4, 4, 4, 4), nn.Conv3d(4, 4, 3, padding=1, groups=4))
+
+
+def test_training_works_after_predicting_at_the_same_size() -> None:
+    block = FastFocalFuse(focal_levels=1)
+    maps = [torch.randn(1, c, *(s // 2**a for s in (8, 56, 72))) for a, c in enumerate(CHANNELS)]
+    with torch.inference_mode():  # the first call at this size fills the cache of matrices
+        block(maps)
+    sum(y.sum() for y in block(maps)).backward()
+    assert block.streams[3].project.weight.grad is not None

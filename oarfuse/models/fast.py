@@ -114,10 +114,11 @@ def _interpolation_matrix(
 ) -> Tensor:
     """Return ``(factor * size, size)``: linear interpolation of one axis as a matrix."""
     # Made on the CPU: other devices, such as "meta" when the cost is counted, lack autocast.
-    identity = torch.eye(size, dtype=torch.float32, device="cpu")
-    with torch.autocast("cpu", enabled=False):
+    # A matrix first made while predicting must serve training too: no inference-mode tensor.
+    with torch.inference_mode(False), torch.autocast("cpu", enabled=False):
+        identity = torch.eye(size, dtype=torch.float32, device="cpu")
         columns = F.interpolate(identity[None], scale_factor=factor, mode="linear")[0]
-    return columns.t().contiguous().to(device=device, dtype=dtype)
+        return columns.t().contiguous().to(device=device, dtype=dtype)
 
 
 def add_interpolated(total: Tensor, rows: Tensor, factor: int) -> Tensor:
