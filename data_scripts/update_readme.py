@@ -1,0 +1,135 @@
+"""Write README's tables from the result files; `--check` only tells whether they agree.
+
+python data_scripts/update_readme.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from oarfuse.organs import get_spec
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+RESULTS = ROOT / "results" / "openkbp"
+BENCHMARK = ROOT / "benchmarks" / "results" / "training_step.json"
+VARIANTS = {
+    "raw": "raw",
+    "largest_component": "largest component",
+    "largest_component_no_leak": "largest component, leaking slices left out",
+}
+
+
+def results_block() -> str:
+    """Our full runs on validation patients, each beside the paper's row of the same method."""
+    organs = get_spec("openkbp").organs
+    heads = ["method", "source", "DSC", "HD (voxels)", "ASD (voxels)"]
+    heads += [f"{organ.title}" for organ in organs]
+    lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
+    notes = []
+    for path in sorted(RESULTS.glob("*/summary.json")):
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        if summary["kind"] != "full run":
+            raise SystemExit(f"{path} is a {summary['kind']}: only full runs belong into README.")
+        paper = summary["paper"]
+        if paper:
+            figures = [f"{paper['dsc']:.4f}", f"{paper['hd']:.2f}*", f"{paper['asd']:.3f}*"]
+            figures += [f"{paper[organ.name]:.4f}" for organ in organs]
+            lines.append(f"| {summary['model']} | the paper | " + " | ".join(figures) + " |")
+        for variant, title in VARIANTS.items():
+            table = summary["means"][variant]
+            mean = table["mean"]
+            figures = [f"{mean['dsc']:.4f}", f"{mean['hd_vox']:.2f}", f"{mean['asd_vox']:.3f}"]
+            figures += [f"{table[organ.name]['dsc']:.4f}" for organ in organs]
+            lines.append(f"| {summary['model']} | ours, {title} | " + " | ".join(figures) + " |")
+        notes.append(_note(path.parent, summary))
+    lines += ["", "Columns named after organs are DSC. \\* The paper gives no unit; voxels fit."]
+    lines += [
+        "The two splits differ, so the rows are not a race: the paper's test patients are not",
+        "known exactly, ours are the 20 validation patients of the data set's own folders, on",
+        "which the weights were also selected (their scores are therefore optimistic).",
+        "",
+    ]
+    return "\n".join(lines + notes)
+
+
+def _note(folder: Path, summary: dict[str, Any]) -> str:
+    training = summary["model_info"]["training"]
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    mirrored = "with" if summary["mirror"] else "without"
+    return (
+        f"- **{summary['model']}**: {summary['cases']} {summary['split']} patients, trained on the "
+        f"113 train patients for {training['minutes']:.0f} minutes ({training['step']} steps of "
+        f"{config['batch_size']} patches of {'x'.join(map(str, config['patch_size']))}) on "
+        f"{summary['device_name']}, {summary['cores']} cores, which other work shared; seed "
+        f"{config['seed']}; {mirrored} mirrored averaging; {summary['date'][:10]}, commit "
+        f"{summary['commit']}. Files: `results/openkbp/{folder.name}/`."
+    )
+
+
+def performance_block() -> str:
+    """Time and memory of a training step beside the rivals'."""
+    if not BENCHMARK.exists():
+        return "Not measured yet: run `python benchmarks/training_step.py`."
+    content = json.loads(BENCHMARK.read_text(encoding="utf-8"))
+    heads = ["one training step", "patch", "precision", "seconds", "times ours", "peak MiB",
+             "parameters", "GFLOP forward"]  # fmt: skip
+    lines = ["| " + " | ".join(heads) + " |", "|---|---|---|" + "---:|" * 5]
+    for row in content["steps"]:
+        seconds, ratio = row["seconds"], row["times_ours"]
+        lines.append(
+            f"| {row['side']} | {'x'.join(map(str, row['patch']))} | {row['precision']} | "
+            f"{seconds['median']:.2f} | {ratio['median']:.2f} ({ratio['low']:.2f} to "
+            f"{ratio['high']:.2f}) | {row['mebibytes']:.0f} | {row['parameters'] / 1e6:.2f} M | "
+            f"{row['gflops']:.0f} |"
+        )
+    machine = content["environment"]
+    growth = ", ".join(
+        f"{p['side']}^3: {p['seconds']:.2f} s, {p['mebibytes']:.0f} MiB" for p in content["growth"]
+    )
+    lines += ["", f"Growth of oarfocalfusenet's step: {growth}.", "",
+              f"`python benchmarks/training_step.py` on {machine['device_name']}, "
+              f"{machine['cores']} cores, torch {machine['versions']['torch']}, "
+              f"{machine['date'][:10]}, commit {machine['commit']}. Batch 1; a step is forward, "
+              "loss, backward and Adam; sides take turns in one process."]  # fmt: skip
+    return "\n".join(lines)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "results": results_block,
+    "performance": performance_block,
+}
+
+
+def render(text: str) -> str:
+    """Return README's text with every generated block made anew."""
+    for name, make in BLOCKS.items():
+        pattern = re.compile(f"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise SystemExit(f"README.md has lost its block {name!r}.")
+        block = make() + "\n"
+        text = pattern.sub(lambda match, block=block: match[1] + block + match[2], text)
+    return text
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
+    options = parser.parse_args()
+    before = README.read_text(encoding="utf-8")
+    after = render(before)
+    if options.check:
+        print("README.md agrees" if after == before else "README.md differs: run this script")
+        return int(after != before)
+    README.write_text(after, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
