@@ -90,19 +90,19 @@ def test_facts_sum_up_an_audit():
     )
     frame.loc["pt_4", ["components_mandible", "voxels_mandible"]] = [2, 900]
     facts = audit_facts(frame, OPENKBP)
-    assert facts["patients"] == "4"
+    assert facts["cases"] == "4"
     assert facts["voxel in plane (mm)"] == "5.00 to 5.00, median 5.00"
     assert facts["Mandible (voxels)"] == "200 to 900, median 200"
     assert facts["largest box around all organs (voxels)"] == "93 x 40 x 20 (D x H x W)"
-    assert facts["patients with voxels that two organs claim"] == "2 of 4"
-    assert facts["most such voxels in a patient"] == "7"
-    assert facts["patients with 3 leaking slices or more"] == "2 of 4"
+    assert facts["cases with voxels that two organs claim"] == "2 of 4"
+    assert facts["most such voxels in a case"] == "7"
+    assert facts["cases with 3 leaking slices or more"] == "2 of 4"
     assert facts["share of their organ voxels in leaking slices"] == (
         "10.0% on average, 15.0% at most"
     )
     assert facts["organs in several pieces"] == "Mandible 1"
     assert facts["contours of suspicious size"] == "1"
-    assert facts["patients with CT above 3071 HU"] == "1 of 4"
+    assert facts["cases with CT above 3071 HU"] == "1 of 4"
     nothing = audit_facts(frame.assign(leaking_slices=0, **{"components_mandible": 1}), OPENKBP)
     assert nothing["share of their organ voxels in leaking slices"] == "none"
     assert nothing["organs in several pieces"] == "none"

@@ -37,8 +37,8 @@ def test_flat_index(capsys):
     for wrong, hint in (
         (64 + 128 * 40 + 128 * 128 * 100, "C order"),
         (FLAT + 1, "from 0"),
-        (7, "equation (1)"),
-        ("many", "equation (1)"),
+        (7, "equation (D1)"),
+        ("many", "equation (D1)"),
     ):
         assert not data.check_01_flat_index(wrong, VOXEL)
         assert hint in said(capsys)

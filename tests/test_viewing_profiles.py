@@ -86,4 +86,4 @@ def test_cohort_shows_every_patient_once_for_each_organ():
     assert [len(group) for group in dots] == [6] * 5
     np.testing.assert_allclose(dots[0][0, 0], 500 * 2.5 * 4 * 4 / 1000)
     assert len(right.collections[0].get_offsets()) == 2  # two kinds of voxels
-    assert any("6 patients" in text for text in texts_inside(figure))
+    assert any("6 cases" in text for text in texts_inside(figure))

@@ -220,7 +220,7 @@ def audit_facts(frame: pd.DataFrame, spec: DatasetSpec) -> dict[str, str]:
     }
     sizes = suspicious_contours(frame, spec)["finding"].str.contains("times").sum()
     return {
-        "patients": str(len(frame)),
+        "cases": str(len(frame)),
         "voxel in plane (mm)": _span(frame["spacing_h"]),
         "distance of slices (mm)": _span(frame["spacing_d"]),
         **{
@@ -231,9 +231,9 @@ def audit_facts(frame: pd.DataFrame, spec: DatasetSpec) -> dict[str, str]:
             str(int(frame[f"extent_{axis}"].max())) for axis in "dhw"
         )
         + " (D x H x W)",
-        "patients with voxels that two organs claim": _share(frame["overlap_voxels"] > 0),
-        "most such voxels in a patient": str(int(frame["overlap_voxels"].max())),
-        "patients with 3 leaking slices or more": _share(frame["leaking_slices"] >= 3),
+        "cases with voxels that two organs claim": _share(frame["overlap_voxels"] > 0),
+        "most such voxels in a case": str(int(frame["overlap_voxels"].max())),
+        "cases with 3 leaking slices or more": _share(frame["leaking_slices"] >= 3),
         "share of their organ voxels in leaking slices": (
             f"{many.mean():.1%} on average, {many.max():.1%} at most" if len(many) else "none"
         ),
@@ -242,7 +242,7 @@ def audit_facts(frame: pd.DataFrame, spec: DatasetSpec) -> dict[str, str]:
         )
         or "none",
         "contours of suspicious size": str(int(sizes)),
-        "patients with CT above 3071 HU": _share(frame["hu_max"] > 3071),
+        "cases with CT above 3071 HU": _share(frame["hu_max"] > 3071),
     }
 
 

@@ -22,7 +22,7 @@ def check_01_flat_index(answer: int | None, voxel: tuple[int, int, int]) -> bool
     """Check the flat index under which the CSV files list a voxel (a, b, c)."""
     if unanswered(answer):
         return False
-    hint = "Write out equation (1): how many voxels does one step along the first axis skip?"
+    hint = "Write out equation (D1): how many voxels does one step along the first axis skip?"
     if close(answer, np.ravel_multi_index(voxel[::-1], SHAPE), 0):
         hint = "You let the first axis run fastest. In C order the last axis does."
     elif close(answer, np.ravel_multi_index(voxel, SHAPE) + 1, 0):

@@ -16,7 +16,7 @@ LEFT_IN, RIGHT_IN, GAP_IN = 1.05, 0.15, 0.75
 
 
 def plot_cohort(frame: pd.DataFrame, *, spec: DatasetSpec, title: str = "") -> Figure:
-    """Plot every patient's organ volumes and voxel size.
+    """Plot every case's organ volumes and voxel size.
 
     Parameters
     ----------
@@ -33,9 +33,9 @@ def plot_cohort(frame: pd.DataFrame, *, spec: DatasetSpec, title: str = "") -> F
     room = WIDTH_IN - LEFT_IN - RIGHT_IN - GAP_IN
     height = 0.42 * len(spec.organs) + 0.2
     caption = (
-        f"{len(frame)} patients, one dot each. Left: organ volumes in ml on a logarithmic axis; "
+        f"{len(frame)} cases, one dot each. Left: organ volumes in ml on a logarithmic axis; "
         "box: quartiles; bar: median. Right: the size of their voxels; a larger dot stands for "
-        "several patients with the same voxels."
+        "several cases with the same voxels."
     )
     with plt.rc_context(STYLE):
         panels = panel_figure(
@@ -75,11 +75,11 @@ def plot_cohort(frame: pd.DataFrame, *, spec: DatasetSpec, title: str = "") -> F
         left.set_yticks(range(len(spec.organs)), [organ.title for organ in spec.organs])
         left.set_ylim(len(spec.organs) - 0.5, -0.5)
         left.tick_params(axis="y", length=0)
-        counts = frame.groupby(["spacing_h", "spacing_d"]).size().reset_index(name="patients")
+        counts = frame.groupby(["spacing_h", "spacing_d"]).size().reset_index(name="cases")
         right.scatter(
             counts["spacing_h"],
             counts["spacing_d"],
-            s=14 * counts["patients"],
+            s=14 * counts["cases"],
             color="#888888",
             edgecolors=INK,
             linewidths=0.7,
