@@ -67,7 +67,12 @@ def read_nifti(path: str | Path) -> NiftiVolume:
         infinity, or lacks a usable orientation or voxel size.
     """
     path = Path(path)
-    image = _load(path)
+    return parse_nifti(_read(path), path)
+
+
+def parse_nifti(data: bytes, path: Path) -> NiftiVolume:
+    """As `read_nifti`, for a file that has been read already; errors call it `path`."""
+    image = _parse(data, path)
     shape = image.shape
     if len(shape) > 3 and set(shape[3:]) == {1}:
         shape = shape[:3]
@@ -103,7 +108,12 @@ def read_ct(path: str | Path) -> NiftiVolume:
     -------
     `NiftiVolume` whose array is int16 HU, or float32 where the file holds fractions.
     """
-    volume = read_nifti(path)
+    return as_ct(read_nifti(path))
+
+
+def as_ct(volume: NiftiVolume) -> NiftiVolume:
+    """Check that a volume holds Hounsfield units, as `read_ct` does."""
+    path = volume.path
     low, high = float(volume.array.min()), float(volume.array.max())
     if low > -200 or high < 0 or low < -32768 or high > 32767:
         raise OarfuseError(
@@ -146,13 +156,17 @@ def write_labels_like(path: str | Path, labels_spl: NDArray[Any], like: NiftiVol
             f"The labels have the shape {labels_spl.shape}, but {like.path} has "
             f"{like.array.shape} (D, H, W): predict on that CT again."
         )
-    back = ornt_transform(_SPL, io_orientation(like.affine))
-    stored = apply_orientation(labels_spl.astype(np.uint8, copy=False), back)
+    stored = in_file_order(labels_spl.astype(np.uint8, copy=False), like.affine)
     header = like.header.copy()
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)
     header["cal_min"], header["cal_max"] = 0, 0  # the CT's display window does not suit labels
     write_image(path, _class_of(header)(stored, like.affine, header))
+
+
+def in_file_order(array_spl: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
+    """Turn a (D, H, W) array back to the axes of the file whose affine is given."""
+    return apply_orientation(array_spl, ornt_transform(_SPL, io_orientation(affine)))
 
 
 def write_image(path: Path, image: nib.Nifti1Image) -> None:
@@ -183,15 +197,18 @@ def _in_spl_order(
     return float(order[0]), float(order[1]), float(order[2])
 
 
-def _load(path: Path) -> nib.Nifti1Image:
+def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise OarfuseError(f"There is no {path}: give the path of a NIfTI file.") from None
     except OSError as error:
         raise OarfuseError(
             f"Cannot read {path} ({error.strerror or error}): give a readable NIfTI file."
         ) from error
+
+
+def _parse(data: bytes, path: Path) -> nib.Nifti1Image:
     try:
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)

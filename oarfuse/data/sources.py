@@ -7,12 +7,11 @@ read in place: nothing is unpacked to disk.
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from oarfuse.data.containers import Container, check_size, open_container, several
 from oarfuse.errors import OarfuseError
 
 SPLITS = ("train", "validation", "test")
@@ -62,95 +61,35 @@ class Source:
         In natural order of split and name.
     """
 
-    def __init__(self, path: Path, members: Iterable[str], phantom: bool) -> None:
+    def __init__(self, path: Path, files: Container, members: Iterable[str], phantom: bool) -> None:
         self.path = path
         self.name = path.resolve().name
         self.phantom = phantom
         self.patients = _find_patients(path, members)
+        self._files = files
 
     def read(self, patient: Patient, stem: str) -> bytes:
         """Return the bytes of ``<stem>.csv``; raise `OarfuseError` if they cannot be had."""
-        raise NotImplementedError
+        return self._files.read(*self._checked(patient, stem))
 
     def checksum(self, patient: Patient, stem: str) -> int:
         """Return the CRC-32 of ``<stem>.csv``."""
-        raise NotImplementedError
+        return self._files.checksum(*self._checked(patient, stem))
+
+    def _checked(self, patient: Patient, stem: str) -> tuple[str, str]:
+        name, label = patient.files[stem], patient.label(stem)
+        check_size(label, self._files.size(name), MAX_BYTES, "OpenKBP")
+        return name, label
 
     def close(self) -> None:
         """Close the file behind the source, if there is one."""
+        self._files.close()
 
     def __enter__(self) -> Source:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-class _Folder(Source):
-    def __init__(self, path: Path) -> None:
-        root = _root_of_patients(path)
-        self._root = root
-        files = root.glob("*-pats/*/*.csv")
-        phantom = any((place / PHANTOM_MARKER).is_file() for place in (root, root.parent))
-        super().__init__(path, (file.relative_to(root).as_posix() for file in files), phantom)
-
-    def read(self, patient: Patient, stem: str) -> bytes:
-        file = self._root / patient.files[stem]
-        try:
-            _check_size(patient.label(stem), file.stat().st_size)
-            return file.read_bytes()
-        except OSError as error:
-            raise OarfuseError(
-                f"Cannot read {file} ({error.strerror or error}): mend its permissions or the disk."
-            ) from error
-
-    def checksum(self, patient: Patient, stem: str) -> int:
-        return zlib.crc32(self.read(patient, stem))
-
-
-class _Zip(Source):
-    def __init__(self, path: Path) -> None:
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise OarfuseError(
-                f"{path} is no readable ZIP ({error}): download it again, or give the folder."
-            ) from error
-        names = self._zip.namelist()
-        for name in names:
-            if _escapes(name):
-                raise OarfuseError(
-                    f"{path} holds the member {name!r}, which leaves the archive's own folder: "
-                    "do not trust this file and download the data set from its own page."
-                )
-        wanted = [name for name in names if name.endswith(".csv") and "__MACOSX/" not in name]
-        if len(set(wanted)) < len(wanted):
-            twice = next(name for name in wanted if wanted.count(name) > 1)
-            raise OarfuseError(f"{path} holds {twice} twice: download the archive again.")
-        phantom = any(Path(name).name == PHANTOM_MARKER for name in names)
-        super().__init__(path, wanted, phantom)
-
-    def read(self, patient: Patient, stem: str) -> bytes:
-        member = patient.files[stem]
-        _check_size(patient.label(stem), self._zip.getinfo(member).file_size)
-        try:
-            return self._zip.read(member)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-            raise OarfuseError(
-                f"{patient.label(stem)} in {self.name} is damaged ({error}): "
-                "download the archive again."
-            ) from error
-        except (RuntimeError, NotImplementedError) as error:  # encrypted, or an odd compression
-            raise OarfuseError(
-                f"{patient.label(stem)} in {self.name} cannot be unpacked ({error}): "
-                "give the archive as GitHub makes it, or a folder."
-            ) from error
-
-    def checksum(self, patient: Patient, stem: str) -> int:
-        return self._zip.getinfo(patient.files[stem]).CRC
-
-    def close(self) -> None:
-        self._zip.close()
 
 
 def open_source(path: str | Path) -> Source:
@@ -165,7 +104,13 @@ def open_source(path: str | Path) -> Source:
     path = Path(path)
     if not path.exists():
         raise OarfuseError(f"There is no source at {path}: give OpenKBP's folder or ZIP.")
-    return _Folder(path) if path.is_dir() else _Zip(path)
+    if path.is_dir():
+        root = _root_of_patients(path)
+        names = (file.relative_to(root).as_posix() for file in root.glob("*-pats/*/*.csv"))
+        phantom = any((place / PHANTOM_MARKER).is_file() for place in (root, root.parent))
+        return Source(path, open_container(root), names, phantom)
+    archive = open_container(path)
+    return Source(path, archive, archive.files((".csv",)), archive.has(PHANTOM_MARKER))
 
 
 def natural_key(case: str) -> list[tuple[bool, int, str]]:
@@ -193,10 +138,7 @@ def _find_patients(path: Path, members: Iterable[str]) -> tuple[Patient, ...]:
     if not files:
         raise _no_patients(path)
     if len(roots) > 1:
-        raise OarfuseError(
-            f"{path} holds several data sets ({', '.join(sorted(roots)[:3])}): "
-            "give the one to prepare."
-        )
+        raise several(path, roots)
     order = sorted(files, key=lambda key: (SPLITS.index(key[0]), natural_key(key[1])))
     places: dict[str, str] = {}
     for split, case in order:
@@ -214,16 +156,3 @@ def _no_patients(path: Path) -> OarfuseError:
         f"{path} holds no provided-data with train-pats, validation-pats or test-pats: "
         "give OpenKBP's clone, its provided-data folder, or GitHub's ZIP of it."
     )
-
-
-def _check_size(name: str, size: int) -> None:
-    if size > MAX_BYTES:
-        raise OarfuseError(
-            f"{name} has {size} bytes, more than any OpenKBP file: "
-            "replace it with the data set's own copy."
-        )
-
-
-def _escapes(name: str) -> bool:
-    parts = name.replace("\\", "/").split("/")
-    return ".." in parts or parts[0] == "" or ":" in parts[0]
