@@ -20,6 +20,7 @@ from oarfuse.viewing.patches import show_patches
 from oarfuse.viewing.profiles import plot_coverage, plot_slice_dsc
 from oarfuse.viewing.slices import show_planes
 from oarfuse.viewing.surfaces import show_surfaces
+from oarfuse.viewing.viewer3d import volume_viewer
 
 __all__ = [
     "LiveCurves",
@@ -43,4 +44,5 @@ __all__ = [
     "show_planes",
     "show_surfaces",
     "trace_stages",
+    "volume_viewer",
 ]
