@@ -46,9 +46,17 @@ def to_volume(rows: Tensor) -> Tensor:
     return rows.permute(0, 4, 1, 2, 3)
 
 
-def linear(rows: Tensor, conv: nn.Conv3d) -> Tensor:
-    """Apply a 1x1x1 convolution to rows."""
-    return F.linear(rows, conv.weight.flatten(1), conv.bias)
+def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Multiply rows by ``weight`` (C_out, C_in) and add `bias`: a 1x1x1 convolution.
+
+    The same product as `torch.nn.functional.linear`, but a CPU finds the gradients of weight and
+    bias, sums over every voxel, four times as fast through the convolution's kernels.
+    """
+    return to_rows(F.conv3d(to_volume(rows), weight[..., None, None, None], bias))
+
+
+def _apply(rows: Tensor, conv: nn.Conv3d) -> Tensor:
+    return linear(rows, conv.weight.flatten(1), conv.bias)
 
 
 class _DepthwiseConv3d(torch.autograd.Function):
@@ -149,7 +157,7 @@ def _add_from_below(total: Tensor, rows: Tensor, resample: Resample, mix: Tensor
     conv = resample.conv
     # (C_b, 2, 2, 2, C_a): what each source channel adds to each of its eight children
     weight = torch.einsum("bzyx,ab->bzyxa", conv.weight[:, 0], mix)
-    children = rows @ weight.flatten(1).to(rows.dtype)  # (B, d, h, w, 8 C_a)
+    children = linear(rows, weight.flatten(1).t())  # (B, d, h, w, 8 C_a)
     children = children.view(batch, depth, height, width, 2, 2, 2, -1)
     children = children.permute(0, 1, 4, 2, 5, 3, 6, 7)  # (B, d, 2, h, 2, w, 2, C_a)
     if resample.factor == 1:
@@ -181,16 +189,16 @@ def cross_scale_mix(
         if not resample.downwards:  # a bias passes through interpolation as it is
             bias = bias + mix @ resample.conv.bias
 
-    total = F.linear(own[0], own_weights[0], bias)
+    total = linear(own[0], own_weights[0], bias)
     for rows, mix in zip(own[1:], own_weights[1:], strict=True):
-        total = total + F.linear(rows, mix)
+        total = total + linear(rows, mix)
     for (other, resample), mix in zip(fuse.resample.items(), other_weights, strict=True):
         source = newest[int(other)]
         if resample.downwards:
             small = depthwise_conv3d(to_volume(source), resample.conv)
             if resample.factor > 1:
                 small = _pool(small, resample.factor, resample.pooling)
-            total = total + F.linear(to_rows(small), mix)
+            total = total + linear(to_rows(small), mix)
         else:
             total = _add_from_below(total, source, resample, mix)
     return total
@@ -211,17 +219,17 @@ def _gated_sum(
     total = None
     for level, context in enumerate(contexts):
         # The gate's weights repeated: the product gives the gate repeated over the channels.
-        gate = F.linear(first, weights[level].expand(channels, -1), biases[level].expand(channels))
+        gate = linear(first, weights[level].expand(channels, -1), biases[level].expand(channels))
         total = gate * context if total is None else torch.addcmul(total, gate, context)
     if not with_global:
         return total
     # The global level is one vector g a volume: g * (F0 . w + b) is a product with (g w^T).
     context = _global_context(contexts[-1]).to(weights.dtype)  # (B, C_a)
     gated = [
-        F.linear(rows, vector[:, None] * weights[-1], vector * biases[-1])
-        for rows, vector in zip(first, context, strict=True)
+        linear(rows, vector[:, None] * weights[-1], vector * biases[-1])
+        for rows, vector in zip(first.split(1), context, strict=True)
     ]
-    return total + (torch.stack(gated) if len(gated) > 1 else gated[0][None])
+    return total + (torch.cat(gated) if len(gated) > 1 else gated[0])
 
 
 def _global_context(rows: Tensor) -> Tensor:
@@ -238,7 +246,7 @@ class FastFocalFuse(FocalFuse):
         """Return ``[Y1, Y2, Y3, Y4]``, each ``(B, C_a, D_a, H_a, W_a)`` in channels-last memory."""
         inputs = {a: to_rows(feature) for a, feature in zip(STREAMS, features, strict=True)}
         streams = dict(zip(STREAMS, self.streams, strict=True))
-        first = {a: linear(inputs[a], stream.project) for a, stream in streams.items()}  # Eq. 1
+        first = {a: _apply(inputs[a], stream.project) for a, stream in streams.items()}  # Eq. 1
         history = [first]
         for level in range(self.focal_levels):  # Eq. 2
             newest = {}
@@ -251,8 +259,8 @@ class FastFocalFuse(FocalFuse):
         for a, stream in streams.items():
             contexts = [level[a] for level in history[1:]]
             gathered = _gated_sum(stream, first[a], contexts, self.global_context)  # Eq. 3 and 4
-            modulator = linear(gathered, stream.modulate)
-            outputs.append(to_volume(modulator * linear(inputs[a], stream.query)))  # Eq. 5
+            modulator = _apply(gathered, stream.modulate)
+            outputs.append(to_volume(modulator * _apply(inputs[a], stream.query)))  # Eq. 5
         return outputs
 
 
