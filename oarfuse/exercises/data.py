@@ -23,9 +23,9 @@ def check_01_flat_index(answer: int | None, voxel: tuple[int, int, int]) -> bool
     if unanswered(answer):
         return False
     hint = "Write out equation (D1): how many voxels does one step along the first axis skip?"
-    if close(answer, np.ravel_multi_index(voxel[::-1], SHAPE), 0):
+    if close(answer, int(np.ravel_multi_index(voxel[::-1], SHAPE)), 0):
         hint = "You let the first axis run fastest. In C order the last axis does."
-    elif close(answer, np.ravel_multi_index(voxel, SHAPE) + 1, 0):
+    elif close(answer, int(np.ravel_multi_index(voxel, SHAPE)) + 1, 0):
         hint = "You counted from 1. The files count from 0."
     return report(
         close(answer, int(np.ravel_multi_index(voxel, SHAPE)), 0),
