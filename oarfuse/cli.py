@@ -57,21 +57,38 @@ def _add_prepare(commands: Any) -> None:
     parser = _command(
         commands, "prepare", _prepare, "Turn a data set into NIfTI files and a manifest."
     )
-    parser.add_argument("dataset", choices=["openkbp"])
+    parser.add_argument("dataset", choices=["openkbp", "synapse"])
     parser.add_argument(
         "--source", type=Path, required=True, help="clone, folder, or ZIP of the data set"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
-    parser.add_argument("--split-rule", choices=["folders", "lexicographic"], default="folders")
-    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    parser.add_argument(
+        "--split-rule",
+        choices=["folders", "lexicographic"],
+        help="openkbp: how patients are split (default: folders)",
+    )
+    parser.add_argument(
+        "--validation",
+        type=int,
+        metavar="N",
+        help="synapse: training patients to hold out (default: 0, as TransUNet does)",
+    )
+    parser.add_argument("--workers", type=int, help="threads (default: one a core)")
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from oarfuse.data import prepare_openkbp
+    from oarfuse.data import prepare_openkbp, prepare_synapse
 
-    manifest = prepare_openkbp(
-        options.source, options.output, split_rule=options.split_rule, workers=options.workers
-    )
+    own, other = ("split_rule", "validation")
+    if options.dataset == "synapse":
+        own, other = other, own
+    if getattr(options, other) is not None:
+        raise OarfuseError(
+            f"--{other.replace('_', '-')} does not belong to {options.dataset}: leave it out."
+        )
+    chosen = {} if getattr(options, own) is None else {own: getattr(options, own)}
+    prepare = {"openkbp": prepare_openkbp, "synapse": prepare_synapse}[options.dataset]
+    manifest = prepare(options.source, options.output, workers=options.workers, **chosen)
     counts = {name: len(manifest.split(name)) for name in ("train", "validation", "test")}
     said = ", ".join(f"{count} {name}" for name, count in counts.items())
     print(f"{options.output}: {said}; {len(manifest.skipped)} skipped.")
@@ -82,6 +99,7 @@ def _add_phantom(commands: Any) -> None:
         commands, "phantom", _phantom, "Write a procedural phantom in the data set's own layout."
     )
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--dataset", choices=["openkbp", "synapse"], default="openkbp")
     for split, count in (("train", 6), ("validation", 2), ("test", 2)):
         parser.add_argument(f"--{split}", type=int, default=count, help="patients")
     parser.add_argument("--seed", type=int, default=0)
@@ -92,6 +110,7 @@ def _phantom(options: argparse.Namespace) -> None:
 
     source = make_phantom(
         options.output,
+        dataset=options.dataset,
         train=options.train,
         validation=options.validation,
         test=options.test,

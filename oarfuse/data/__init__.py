@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from oarfuse.data.phantom import make_phantom
     from oarfuse.data.selection import organ_files, public_organ_files
     from oarfuse.data.sources import open_source
+    from oarfuse.data.synapse import prepare_synapse
 
 _HOMES = {
     "audit": "auditing",
@@ -47,6 +48,7 @@ _HOMES = {
     "organ_files": "selection",
     "public_organ_files": "selection",
     "open_source": "sources",
+    "prepare_synapse": "synapse",
 }
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "organ_files",
     "outside_dose_mask",
     "prepare_openkbp",
+    "prepare_synapse",
     "public_audit_facts",
     "public_organ_files",
     "read_ct",

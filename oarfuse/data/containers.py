@@ -30,7 +30,7 @@ class Container:
         raise NotImplementedError
 
     def has(self, file_name: str) -> bool:
-        """Whether a file of that name lies anywhere in a ZIP, or at the top of a folder."""
+        """Whether a file of that name lies anywhere in it."""
         raise NotImplementedError
 
     def size(self, name: str) -> int:
@@ -55,7 +55,7 @@ class _Folder(Container):
         return [file.relative_to(self.path).as_posix() for file in found]
 
     def has(self, file_name: str) -> bool:
-        return (self.path / file_name).is_file()
+        return any(self.path.rglob(file_name))
 
     def size(self, name: str) -> int:
         try:

@@ -1,4 +1,4 @@
-"""The embedded data set: a phantom in OpenKBP's own layout, read by the same code as patients."""
+"""The embedded data sets: phantoms in the real ones' own layouts, read by the same code."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oarfuse.data import synapse
 from oarfuse.data.openkbp import ORGAN_FILES
+from oarfuse.data.phantom_abdomen import draw_abdomen, write_patient
 from oarfuse.data.phantom_head import Phantom, draw_head
 from oarfuse.data.sources import PHANTOM_MARKER, SPLITS
 from oarfuse.data.sparse_csv import CT_OFFSET
 from oarfuse.errors import OarfuseError
 from oarfuse.files import write_json
+from oarfuse.organs import get_spec
 
 VERSION = 1  # of the drawing; a change makes older phantoms count as different
 
@@ -32,11 +35,17 @@ def make_phantom(
     seed: int = 0,
     incomplete: int = 0,
 ) -> Path:
-    """Draw a procedural head-and-neck data set in OpenKBP's layout.
+    """Draw a procedural data set in the real one's layout.
 
-    Writes ``provided-data/{train,validation,test}-pats/pt_N/*.csv`` and a marker file by which
-    everything made from it is recorded as a phantom. It looks like a CT and is no patient: scores
-    on it say that code works, nothing about a method.
+    Writes the layout and a marker file by which everything made from it is recorded as a phantom.
+    It looks like a CT and is no patient: scores on it say that code works, nothing about a method.
+
+    openkbp
+        Head and neck, ``provided-data/{train,validation,test}-pats/pt_N/*.csv``.
+    synapse
+        Abdomen, ``RawData/Training/{img,label}``, numbered as the challenge's patients in
+        TransUNet's split. The challenge has no validation split: prepare with
+        ``validation=validation`` to hold those patients out.
 
     The folder appears only when it is whole. Called again with the same arguments it does nothing;
     with others it replaces a phantom, and nothing but a phantom.
@@ -44,13 +53,16 @@ def make_phantom(
     Parameters
     ----------
     output
-        The folder to make. Give it to ``prepare_openkbp`` as the source.
+        The folder to make. Give it to ``prepare_openkbp`` or ``prepare_synapse`` as the source.
+    dataset
+        ``openkbp`` or ``synapse``.
     train, validation, test
-        Patients in each split, all with the five organs.
+        Patients in each split, all with the five organs. Synapse has at most 18 train and
+        validation and 12 test patients; now and then one lacks the gallbladder, as real ones do.
     seed
         Patient N of a seed is the same whatever the number of patients.
     incomplete
-        Additional training patients that lack an organ, as some of the real ones do.
+        Additional training patients that lack an organ, as some of the real ones do (openkbp).
 
     Returns
     -------
@@ -59,15 +71,23 @@ def make_phantom(
     Raises
     ------
     OarfuseError
-        If the numbers are negative or all zero, or `output` holds something else.
+        If the numbers are negative, all zero or more than the data set has, or `output` holds
+        something else.
     """
-    if dataset != "openkbp":
-        raise OarfuseError(f"There is no phantom of {dataset!r}: choose openkbp.")
+    get_spec(dataset)
     counts = {"train": train, "validation": validation, "test": test}
     if min(*counts.values(), incomplete, seed) < 0 or not any(counts.values()):
         raise OarfuseError(
             f"A phantom of {counts} patients, {incomplete} incomplete, with seed {seed} cannot be "
             "drawn: give numbers of 0 or more, and at least one patient."
+        )
+    if dataset == "synapse" and (
+        train + validation > len(synapse.TRAIN) or test > len(synapse.TEST) or incomplete
+    ):
+        raise OarfuseError(
+            f"A synapse phantom of {counts} patients, {incomplete} incomplete, does not fit the "
+            f"challenge's numbering: at most {len(synapse.TRAIN)} train and validation and "
+            f"{len(synapse.TEST)} test patients, none incomplete."
         )
     output = Path(output)
     marker = {"phantom": VERSION, "dataset": dataset, **counts, "incomplete": incomplete}
@@ -82,7 +102,10 @@ def make_phantom(
             f"Cannot write {output} ({error.strerror or error}): choose another folder."
         ) from error
     try:
-        _write_patients(partial / "provided-data", counts, incomplete, seed)
+        if dataset == "synapse":
+            _write_abdomens(partial / "RawData" / "Training", train + validation, test, seed)
+        else:
+            _write_patients(partial / "provided-data", counts, incomplete, seed)
         write_json(partial / PHANTOM_MARKER, marker)
         partial.chmod(0o755)
         if output.exists():
@@ -125,6 +148,15 @@ def _write_patients(root: Path, counts: dict[str, int], incomplete: int, seed: i
 
     with ThreadPoolExecutor() as pool:  # NumPy releases the interpreter lock
         list(pool.map(write, range(1, len(places) + 1)))
+
+
+def _write_abdomens(training: Path, train: int, test: int, seed: int) -> None:
+    def write(number: int) -> None:
+        drawn = draw_abdomen(np.random.default_rng((seed, number)))
+        write_patient(training, number, drawn)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(write, synapse.TRAIN[:train] + synapse.TEST[:test]))
 
 
 def _write_patient(folder: Path, drawn: Phantom, lacking: str | None) -> None:
