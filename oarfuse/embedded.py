@@ -58,5 +58,5 @@ def phantom_weights(run: str | Path, data: str | Path) -> Path:
 
     weights = Path(run) / WEIGHTS
     if not weights.exists():
-        train(TrainConfig(data=str(data), output=str(run), **PHANTOM_TRAIN))
+        train(TrainConfig(data=str(data), output=str(run), **PHANTOM_TRAIN), progress=False)
     return weights
