@@ -119,7 +119,7 @@ def test_same_arguments_do_nothing_and_others_replace(phantom: Path, tmp_path: P
 
 
 def test_bad_requests(tmp_path: Path) -> None:
-    with pytest.raises(OarfuseError, match="no phantom of 'mars'"):
+    with pytest.raises(OarfuseError, match="no data set named 'mars'"):
         make_phantom(tmp_path / "x", dataset="mars")
     with pytest.raises(OarfuseError, match="at least one patient"):
         make_phantom(tmp_path / "x", train=0, validation=0, test=0)
