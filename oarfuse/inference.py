@@ -21,7 +21,6 @@ from oarfuse.weights import ModelInfo, load_weights
 BODY_MARGIN = 4
 
 
-@torch.inference_mode()
 def predict_labels(
     model: nn.Module,
     image_hu: NDArray[np.int16],
@@ -31,6 +30,7 @@ def predict_labels(
     mirror: bool = False,
     device: str | torch.device | None = None,
     precision: str = "auto",
+    adapt_steps: int = 0,
 ) -> NDArray[np.uint8]:
     """Segment a CT on its own grid.
 
@@ -47,11 +47,18 @@ def predict_labels(
         window there is only one.
     mirror
         Average with the prediction of the mirrored volume (twice the time).
+    adapt_steps
+        Before, fit a copy of the network to this image by so many steps; see `adapt_to_image`.
 
     Returns
     -------
     ndarray
         (D, H, W) uint8 label values.
+
+    Raises
+    ------
+    OarfuseError
+        If the CT is no volume, or the network cannot adapt.
     """
     if image_hu.ndim != 3:
         raise OarfuseError(f"A CT has the axes (D, H, W), not the shape {image_hu.shape}.")
@@ -65,7 +72,9 @@ def predict_labels(
     )
     image = torch.from_numpy(np.ascontiguousarray(image_hu[box])).to(chosen)
     volume = scale_window(image, info.window_hu)[None, None]  # (1, 1, D, H, W)
-    with autocast(chosen, precision):
+    if adapt_steps:
+        model = adapt_to_image(model, volume, info, steps=adapt_steps)
+    with torch.inference_mode(), autocast(chosen, precision):
         scores = _window_scores(model, volume, info, overlap)  # (1, classes, D, H, W)
         if mirror:
             flipped = _window_scores(model, volume.flip(-1), info, overlap).flip(-1)
@@ -76,6 +85,46 @@ def predict_labels(
     labels = np.zeros(image_hu.shape, dtype=np.uint8)
     labels[box] = scores[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
     return labels
+
+
+def adapt_to_image(model: nn.Module, volume: Tensor, info: ModelInfo, *, steps: int) -> nn.Module:
+    """Fit a copy of DARR to one CT by its jigsaw, which needs no labels.
+
+    The puzzle is cut from the middle of the volume at the size of a training patch, because the
+    network learned to solve puzzles of that size; where the volume is smaller it is continued
+    with its last voxels. `oarfuse.models.darr.adapt` says what moves and what stays.
+
+    Parameters
+    ----------
+    model
+        The trained network; it is not changed.
+    volume
+        (1, 1, D, H, W), scaled to 0..1.
+    info
+        Tells the patch size.
+    steps
+        Gradient steps; 0 or more.
+
+    Raises
+    ------
+    OarfuseError
+        If the network has no jigsaw, or its patches are too small for one.
+    """
+    from oarfuse.models.darr import DARR, adapt
+
+    if not isinstance(model, DARR):
+        raise OarfuseError(
+            f"{info.model} cannot adapt to an image, because it has no loss that needs no labels: "
+            "leave --adapt out, or use weights of darr."
+        )
+    sides = tuple(zip(info.patch_size, volume.shape[2:], strict=True))
+    starts = [max(size - side, 0) // 2 for side, size in sides]
+    d, h, w = (slice(start, start + side) for start, (side, _) in zip(starts, sides, strict=True))
+    middle = volume[:, :, d, h, w]
+    missing = [side - size for side, size in zip(info.patch_size, middle.shape[2:], strict=True)]
+    if any(missing):
+        middle = F.pad(middle, [0, missing[2], 0, missing[1], 0, missing[0]], mode="replicate")
+    return adapt(model, middle, steps=steps)
 
 
 def _window_scores(model: nn.Module, volume: Tensor, info: ModelInfo, overlap: float) -> Tensor:
@@ -104,6 +153,7 @@ def predict_file(
     mirror: bool = False,
     device: str | torch.device | None = None,
     precision: str = "auto",
+    adapt_steps: int = 0,
 ) -> Path:
     """Segment a CT in a NIfTI file and write the labels on that file's own grid and affine.
 
@@ -123,7 +173,15 @@ def predict_file(
     sides = _sides_to_work_on(image.shape, ct.spacing_mm, info)
     if sides != image.shape:
         image = _resize(image, sides)
-    labels = predict_labels(model, image, info, mirror=mirror, device=device, precision=precision)
+    labels = predict_labels(
+        model,
+        image,
+        info,
+        mirror=mirror,
+        device=device,
+        precision=precision,
+        adapt_steps=adapt_steps,
+    )
     if sides != ct.array.shape:
         labels = _resize_labels(labels, ct.array.shape, info.num_classes)
     if largest_component:

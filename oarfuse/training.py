@@ -72,6 +72,9 @@ def _train(
     state = run.resume(network, average, optimizer)
     run.record_environment(environment(fabric.device))
     model, optimizer = fabric.setup(network, optimizer)
+    has_auxiliary = hasattr(network, "auxiliary_loss")  # DARR: losses that need no labels
+    if has_auxiliary:  # precision and several GPUs must apply to it as they do to the forward pass
+        model.mark_forward_method("auxiliary_loss")
     average.to(fabric.device)
     loss_function = dice_cross_entropy()
     patches = PatchDataset(
@@ -96,6 +99,8 @@ def _train(
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss = loss_function(model(image).float(), label)  # (B, classes, D, H, W), (B, 1, D, H, W)
+        if has_auxiliary:
+            loss = loss + model.auxiliary_loss(image)
         optimizer.zero_grad()
         fabric.backward(loss)
         optimizer.step()
