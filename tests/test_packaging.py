@@ -38,7 +38,7 @@ def test_conda_environment_says_what_pyproject_says(project: dict) -> None:
 def test_every_dependency_is_pinned_in_the_constraints(project: dict) -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {split(line)[0].replace("_", "-") for line in lines if not line.startswith("#")}
-    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    wanted = sum(project["optional-dependencies"].values(), project["dependencies"])
     missing = {split(entry)[0].replace("_", "-") for entry in wanted} - pinned
     assert missing == set()
 
