@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from importlib import resources
-
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from oarfuse.errors import OarfuseError
+from oarfuse.ledger import load_ledger
 from oarfuse.models import model_names
 from oarfuse.models.cost import cost_table, count_parameters, gflops, published_sizes
 
@@ -115,14 +113,6 @@ def test_vit_b_counts_as_its_paper_says():
         assert count_parameters(build_model("vit_none")) == by_hand + head
 
 
-def test_ledger_of_the_baselines_is_complete():
-    file = resources.files("oarfuse") / "resources" / "ledger_baselines.json"
-    entries = json.loads(file.read_text(encoding="utf-8"))
-    keys = {"point", "method", "where", "why_open", "default", "options", "effect", "evidence"}
-    for entry in entries:
-        assert set(entry) == keys, entry["point"]
-        assert all(entry[key] for key in keys), entry["point"]
-    assert len({entry["point"] for entry in entries}) == len(entries)
-    named = {name for entry in entries for name in entry["method"]}
-    proposed = {"oarfocalfusenet", "msf3d"}
-    assert named == set(model_names()) - proposed
+def test_every_baseline_has_its_points_in_the_ledger():
+    named = {name for entry in load_ledger() for name in entry["method"]}
+    assert named >= set(model_names())

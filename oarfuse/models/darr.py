@@ -6,7 +6,7 @@ relative to each other, so the network learns their relations by recovering a CT
 patches, jointly with segmentation; (2) a super-resolution network, trained jointly, brings images
 of different scanners to one standard resolution; (3) at test time the jigsaw alone, which needs no
 labels, adapts the network to each image. Only that much could be consulted here, so everything
-below is a decision of ours, listed in the ledger (``oarfuse/resources/ledger_baselines.json``):
+below is a decision of ours, listed in the ledger (``oarfuse/resources/ledger.json``):
 
 - Puzzle: the volume is cut into ``grid``^3 equal tiles, shuffled and put together again, and the
   V-Net's encoder sees the shuffled volume as a whole. ``grid`` is 2, so that tile borders fall on

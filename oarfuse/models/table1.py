@@ -4,7 +4,7 @@ The paper names UNet-3D [3], AttUNet [12], DynUNet [13], UNETR [6] and SwinUNETR
 size for any of them. The names are those of MONAI's classes, so MONAI's networks are used here,
 each set up as its own paper describes it; where that paper leaves room, the width follows the
 paper's own encoder (16 channels, doubling). Every such choice is an entry of the ledger
-(``oarfuse/resources/ledger_baselines.json``).
+(``oarfuse/resources/ledger.json``).
 
 ========== ======================================= ============ ==================================
 name       default                                 parameters   published
