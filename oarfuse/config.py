@@ -6,11 +6,12 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from oarfuse.errors import OarfuseError
 
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+PRECISIONS = ("auto", *get_args(Precision))
 
 
 @dataclass(frozen=True)

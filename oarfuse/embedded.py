@@ -7,13 +7,14 @@ nothing about patients and never stand beside the paper's.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from oarfuse.config import TrainConfig
 from oarfuse.data import load_manifest, make_phantom, prepare_openkbp
 from oarfuse.data.manifest import MANIFEST
 
 # Chosen so that training takes about a minute on two cores: half the paper's width, small patches.
-PHANTOM_TRAIN = dict(
+PHANTOM_TRAIN: dict[str, Any] = dict(
     model="oarfocalfusenet",
     model_options={"width": 8},
     patch_size=(64, 48, 64),

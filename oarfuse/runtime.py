@@ -10,11 +10,11 @@ from datetime import datetime
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
-from oarfuse.config import PRECISIONS
+from oarfuse.config import PRECISIONS, Precision
 from oarfuse.errors import OarfuseError
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # mallopt's parameters in glibc's malloc.h
@@ -35,7 +35,7 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
 
 
-def choose_precision(precision: str, device_type: str) -> str:
+def choose_precision(precision: str, device_type: str) -> Precision:
     """Resolve ``"auto"``: bfloat16 where the hardware multiplies it, else the best that it has.
 
     Returns one of Lightning Fabric's names: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
@@ -43,7 +43,7 @@ def choose_precision(precision: str, device_type: str) -> str:
     if precision not in PRECISIONS:
         raise OarfuseError(f"precision is {precision!r}: choose one of {', '.join(PRECISIONS)}.")
     if precision != "auto":
-        return precision
+        return cast(Precision, precision)
     if device_type == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     # Without these instructions bfloat16 is emulated on a CPU, and slower than float32.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from monai.transforms import (
@@ -99,6 +101,6 @@ def swap_pairs(label: Tensor, spec: DatasetSpec) -> Tensor:
     return swapped
 
 
-def _plain(tensor: Tensor) -> Tensor:
+def _plain(tensor: Any) -> Tensor:
     """Drop MONAI's metadata: it would be pickled from a worker to the trainer for nothing."""
     return tensor.as_tensor() if hasattr(tensor, "as_tensor") else tensor

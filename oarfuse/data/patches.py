@@ -90,8 +90,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         centre = self._centre(case, random)
         if not self.augment:
             image, label = self._cut(case, centre, self.patch_size)
-            image = scale_window(torch.from_numpy(image), self.spec.window_hu)
-            return {"image": image[None], "label": torch.from_numpy(label).long()[None]}
+            scaled = scale_window(torch.from_numpy(image), self.spec.window_hu)
+            return {"image": scaled[None], "label": torch.from_numpy(label).long()[None]}
         wide = tuple(int(np.ceil(side * MARGIN)) for side in self.patch_size)
         image, label = self._cut(case, centre, wide)
         return augment_patch(
@@ -162,7 +162,7 @@ def body_box(image: NDArray[np.int16], threshold_hu: int = -500) -> tuple[slice,
     threshold_hu
         Voxels above it count.
     """
-    dense = image > threshold_hu
+    dense: NDArray[np.bool_] = image > threshold_hu
     plane = dense.any(axis=0)
     lines = (dense.any(axis=(1, 2)), plane.any(axis=1), plane.any(axis=0))
     box = []

@@ -7,6 +7,7 @@ patient.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,7 +102,9 @@ class _Abdomen:
         wide = np.asarray(radii) * self.size * (1 + self.rng.normal(0, vary, 3))
         return self.canvas.ellipsoid(self.at(place, 2.5 if vary else 0), wide, tilt)
 
-    def tube(self, places: list[Point], radii: float | Point, flatten: Point = (1, 1, 1)) -> Shape:
+    def tube(
+        self, places: Sequence[Point], radii: float | Point, flatten: Point = (1, 1, 1)
+    ) -> Shape:
         """A tube through points of the standard belly."""
         wide = np.asarray(radii, float) * self.size
         return self.canvas.tube([self.at(place, 1.0) for place in places], wide, flatten)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -84,6 +85,6 @@ class DenseFuse(nn.Module):
         history = {a: [feature] for a, feature in zip(STREAMS, features, strict=True)}
         for layer in self.layers:
             newest = {a: maps[-1] for a, maps in history.items()}
-            for a, dense in zip(STREAMS, layer, strict=True):
+            for a, dense in zip(STREAMS, cast(Iterable[DenseLayer], layer), strict=True):
                 history[a].append(dense(history[a], newest))
         return [history[a][-1] for a in STREAMS]

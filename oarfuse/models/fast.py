@@ -21,16 +21,16 @@ Functions work on *rows*: ``(B, D, H, W, C)``, contiguous, the view of a channel
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oarfuse.models.dense_fuse import DenseFuse
-from oarfuse.models.focal_fuse import CrossScaleMix, FocalFuse, FocalStream, Resample
+from oarfuse.models.dense_fuse import DenseFuse, DenseLayer
+from oarfuse.models.focal_fuse import CrossScaleMix, FocalFuse, FocalLevel, FocalStream, Resample
 from oarfuse.models.layers import STREAMS
 
 _GROUP = 16  # channels of one group in the kernel's gradient: one 512-bit vector of float32
@@ -112,7 +112,8 @@ def depthwise_conv3d(volume: Tensor, conv: nn.Conv3d) -> Tensor:
     weight, bias = conv.weight, conv.bias
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
-        volume, weight, bias = volume.to(dtype), weight.to(dtype), bias.to(dtype)
+        volume, weight = volume.to(dtype), weight.to(dtype)
+        bias = None if bias is None else bias.to(dtype)
     return _DepthwiseConv3d.apply(volume, weight, bias, conv.stride[0])
 
 
@@ -182,20 +183,21 @@ def cross_scale_mix(
     """Compute `CrossScaleMix.forward` on rows without concatenating or resampling wide maps."""
     width = fuse.mix.out_channels
     weight = fuse.mix.weight.flatten(1)  # (C_a, own and other channels)
-    bias = fuse.mix.bias
-    parts = weight.split([width] * len(own) + [newest[int(b)].shape[-1] for b in fuse.resample], 1)
+    bias = cast(Tensor, fuse.mix.bias)
+    resamples = cast(Mapping[str, Resample], fuse.resample)
+    parts = weight.split([width] * len(own) + [newest[int(b)].shape[-1] for b in resamples], 1)
     own_weights, other_weights = parts[: len(own)], parts[len(own) :]
-    for mix, resample in zip(other_weights, fuse.resample.values(), strict=True):
+    for mix, resample in zip(other_weights, resamples.values(), strict=True):
         if not resample.downwards:  # a bias passes through interpolation as it is
-            bias = bias + mix @ resample.conv.bias
+            bias = bias + mix @ cast(Tensor, resample.conv.bias)
 
     total = linear(own[0], own_weights[0], bias)
     for rows, mix in zip(own[1:], own_weights[1:], strict=True):
         total = total + linear(rows, mix)
-    for (other, resample), mix in zip(fuse.resample.items(), other_weights, strict=True):
+    for (other, resample), mix in zip(resamples.items(), other_weights, strict=True):
         source = newest[int(other)]
         if resample.downwards:
-            small = depthwise_conv3d(to_volume(source), resample.conv)
+            small = depthwise_conv3d(to_volume(source), cast(nn.Conv3d, resample.conv))
             if resample.factor > 1:
                 small = _pool(small, resample.factor, resample.pooling)
             total = total + linear(to_rows(small), mix)
@@ -215,12 +217,16 @@ def _gated_sum(
             total = total + context
         return total + _global_context(contexts[-1])[:, None, None, None] if with_global else total
 
-    weights, biases = stream.gate.weight.flatten(1), stream.gate.bias  # (N+1, C_a), (N+1,)
-    total = None
-    for level, context in enumerate(contexts):
+    weights = stream.gate.weight.flatten(1)  # (N+1, C_a)
+    biases = cast(Tensor, stream.gate.bias)  # (N+1,)
+
+    def gate(level: int) -> Tensor:
         # The gate's weights repeated: the product gives the gate repeated over the channels.
-        gate = linear(first, weights[level].expand(channels, -1), biases[level].expand(channels))
-        total = gate * context if total is None else torch.addcmul(total, gate, context)
+        return linear(first, weights[level].expand(channels, -1), biases[level].expand(channels))
+
+    total = gate(0) * contexts[0]
+    for level, context in enumerate(contexts[1:], start=1):
+        total = torch.addcmul(total, gate(level), context)
     if not with_global:
         return total
     # The global level is one vector g a volume: g * (F0 . w + b) is a product with (g w^T).
@@ -245,13 +251,13 @@ class FastFocalFuse(FocalFuse):
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return ``[Y1, Y2, Y3, Y4]``, each ``(B, C_a, D_a, H_a, W_a)`` in channels-last memory."""
         inputs = {a: to_rows(feature) for a, feature in zip(STREAMS, features, strict=True)}
-        streams = dict(zip(STREAMS, self.streams, strict=True))
+        streams = self.by_number()
         first = {a: _apply(inputs[a], stream.project) for a, stream in streams.items()}  # Eq. 1
         history = [first]
         for level in range(self.focal_levels):  # Eq. 2
             newest = {}
             for a, stream in streams.items():
-                layer = stream.levels[level]
+                layer = cast(FocalLevel, stream.levels[level])
                 mixed = cross_scale_mix(layer.fuse, [history[-1][a]], history[-1])
                 newest[a] = to_rows(F.gelu(depthwise_conv3d(to_volume(mixed), layer.depthwise)))
             history.append(newest)
@@ -272,7 +278,7 @@ class FastDenseFuse(DenseFuse):
         history = {a: [to_rows(feature)] for a, feature in zip(STREAMS, features, strict=True)}
         for layer in self.layers:
             newest = {a: maps[-1] for a, maps in history.items()}
-            for a, dense in zip(STREAMS, layer, strict=True):
+            for a, dense in zip(STREAMS, cast(Iterable[DenseLayer], layer), strict=True):
                 mixed = cross_scale_mix(dense.fuse, history[a], newest)
                 history[a].append(
                     to_rows(F.relu(depthwise_conv3d(to_volume(mixed), dense.depthwise)))

@@ -9,9 +9,9 @@ of the input's resolution. A "Linear" layer on a volume is a 1x1x1 convolution.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -80,7 +80,7 @@ class Resample(nn.Module):
         self.factor = 2 ** (abs(target - source) - 1)  # what the strided convolution leaves to do
         self.pooling = pooling
         if self.downwards:
-            self.conv: nn.Module = nn.Conv3d(
+            self.conv: nn.Conv3d | nn.ConvTranspose3d = nn.Conv3d(
                 channels, channels, down_kernel, stride=2, padding=down_kernel // 2, groups=channels
             )
         else:
@@ -253,10 +253,14 @@ class FocalFuse(nn.Module):
         outputs = self.maps(features).outputs
         return [outputs[stream] for stream in STREAMS]
 
+    def by_number(self) -> dict[int, FocalStream]:
+        """Return the streams by their numbers 1 to 4."""
+        return dict(zip(STREAMS, cast(Iterable[FocalStream], self.streams), strict=True))
+
     def maps(self, features: Sequence[Tensor]) -> FocalFuseMaps:
         """Return every map of the block, for looking at; `forward` returns the outputs alone."""
         maps = FocalFuseMaps()
-        streams = dict(zip(STREAMS, self.streams, strict=True))
+        streams = self.by_number()
         inputs = dict(zip(STREAMS, features, strict=True))
 
         newest = {a: stream.project(inputs[a]) for a, stream in streams.items()}  # Eq. 1

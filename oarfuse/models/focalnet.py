@@ -5,6 +5,8 @@ Yang, Li, Dai, Gao: Focal Modulation Networks, NeurIPS 2022 (arXiv 2203.11926).
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 
@@ -42,12 +44,13 @@ def as_focalnet(stream: FocalStream) -> nn.Module:
     load_timm()
     from timm.models.focalnet import FocalModulation
 
-    levels, width = len(stream.levels), stream.project.in_channels
+    focal_levels = [cast(FocalLevel, level) for level in stream.levels]
+    levels, width = len(focal_levels), stream.project.in_channels
     if stream.gate is None or stream.gate.out_channels != levels + 1:
         raise OarfuseError("FocalNet has gates and a global level: build the block with both.")
-    for level in stream.levels:
+    for level in focal_levels:
         _check_level(level, width)
-    block = FocalModulation(width, focal_window=3, focal_level=levels, focal_factor=0)
+    block: Any = FocalModulation(width, focal_window=3, focal_level=levels, focal_factor=0)
     block.act = nn.Identity()
     project, query, gate = (_matrix(conv) for conv in (stream.project, stream.query, stream.gate))
     with torch.no_grad():
@@ -55,7 +58,7 @@ def as_focalnet(stream: FocalStream) -> nn.Module:
         block.f.bias[:] = torch.cat((query[1], project[1], gate[0] @ project[1] + gate[1]))
         block.h.weight[..., 0, 0], block.h.bias[:] = _matrix(stream.modulate)
         block.proj.weight[..., 0, 0], block.proj.bias[:] = torch.eye(width), 0
-        for layer, level in zip(block.focal_layers, stream.levels, strict=True):
+        for layer, level in zip(block.focal_layers, focal_levels, strict=True):
             layer[0].weight[:] = level.depthwise.weight[:, :, 1]  # the kernel's middle plane
     return block
 
@@ -69,7 +72,7 @@ def _matrix(conv: nn.Conv3d) -> tuple[Tensor, Tensor]:
 def _check_level(level: FocalLevel, width: int) -> None:
     weight, bias = _matrix(level.fuse.mix)
     mixes = weight.shape[1] != width or not torch.equal(weight, torch.eye(width))
-    if mixes or bias.any() or level.depthwise.bias.any():
+    if mixes or bias.any() or cast(Tensor, level.depthwise.bias).any():
         raise OarfuseError(
             "FocalNet does not mix channels between levels and has no depth-wise bias: build the "
             "block without exchange, set each mix to the identity and these biases to zero."
