@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from oarfuse.errors import OarfuseError
 
 
@@ -66,6 +68,43 @@ def _disk_error(path: Path, error: OSError) -> OarfuseError:
     return OarfuseError(
         f"Cannot write {path} ({error.strerror or error}): choose a folder that you can write to."
     )
+
+
+@contextmanager
+def sole_writer(folder: str | Path, doing: str) -> Iterator[None]:
+    """Make `folder`, keep every other process out of it, and clear away what a killed one left.
+
+    The lock lives in the kernel and ends with the process, however that ends.
+
+    Parameters
+    ----------
+    folder
+        The output of a command.
+    doing
+        What the command does there, for the message: ``"evaluating into"``.
+
+    Raises
+    ------
+    OarfuseError
+        If another process holds the folder, or it cannot be made.
+    """
+    folder = Path(folder)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise OarfuseError(
+            f"Another process is {doing} {folder}: wait for it, or choose another output folder."
+        ) from None
+    except OSError as error:
+        raise _disk_error(folder, error) from error
+    try:
+        for leftover in folder.rglob(".*.partial*"):
+            leftover.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
@@ -24,7 +23,7 @@ from oarfuse.data.manifest import FORMAT, MANIFEST, Manifest, Skipped, load_mani
 from oarfuse.data.nifti import write_image
 from oarfuse.data.sources import SPLITS, natural_key
 from oarfuse.errors import OarfuseError
-from oarfuse.files import sha256, write_json, write_text
+from oarfuse.files import sha256, sole_writer, write_json, write_text
 from oarfuse.organs import DatasetSpec
 
 _SPL_CODES = ("S", "P", "L")
@@ -145,19 +144,8 @@ def prepare_cases(
     if workers is not None and workers < 1:
         raise OarfuseError(f"{workers} workers cannot prepare anything: give 1 or more.")
     output = Path(output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with FileLock(output / ".lock", timeout=0):
-            return _prepare(output, header, jobs, skipped, workers or _cores(), progress)
-    except Timeout:
-        raise OarfuseError(
-            f"Another process is preparing {output}: wait for it, or choose another output folder."
-        ) from None
-    except OSError as error:
-        raise OarfuseError(
-            f"Cannot write {output} ({error.strerror or error}): choose a folder that you can "
-            "write to."
-        ) from error
+    with sole_writer(output, "preparing"):
+        return _prepare(output, header, jobs, skipped, workers or _cores(), progress)
 
 
 def _prepare(
@@ -168,8 +156,6 @@ def _prepare(
     workers: int,
     progress: bool,
 ) -> Manifest:
-    for leftover in output.glob("**/.*.partial*"):  # of an earlier run that was killed
-        leftover.unlink(missing_ok=True)
     finished = _finished(output, header, jobs)
     damaged: dict[str, Skipped] = {}
 

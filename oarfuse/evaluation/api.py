@@ -16,7 +16,7 @@ from oarfuse.data import load_manifest, read_nifti, write_labels_like
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.report import MORE_COLUMNS, write_report
 from oarfuse.evaluation.scoring import jsonable, run_cases, stored_case
-from oarfuse.files import sha256, write_json
+from oarfuse.files import sha256, sole_writer, write_json
 from oarfuse.inference import predict_labels
 from oarfuse.runtime import choose_device, environment
 from oarfuse.weights import load_weights
@@ -111,7 +111,6 @@ def evaluate(
         "precision": precision,
         **_data_identity(manifest, cases, split),
     }
-    _claim_folder(output, identity)
 
     def predict(volume: Volume) -> np.ndarray:
         labels = predict_labels(
@@ -122,7 +121,6 @@ def evaluate(
             write_labels_like(target, labels, read_nifti(volume.case.image_path))
         return labels
 
-    run_cases(cases, manifest.spec, output, predict, progress=progress, ahead=True)
     description = {
         "model": info.model,
         "weights": {"file": Path(weights).name, "sha256": identity["weights_sha256"]},
@@ -132,9 +130,11 @@ def evaluate(
     }
     phantom = manifest.phantom or info.phantom
     kind = "phantom" if phantom else "smoke run" if smoke else "full run"
-    return _finish(
-        output, manifest, cases, split, {**description, **environment(chosen), "kind": kind}
-    )
+    description = {**description, **environment(chosen), "kind": kind}
+    with sole_writer(output, "evaluating into"):
+        _claim_folder(output, identity)
+        run_cases(cases, manifest.spec, output, predict, progress=progress, ahead=True)
+        return _finish(output, manifest, cases, split, description)
 
 
 def score_predictions(
@@ -177,15 +177,16 @@ def score_predictions(
         "predictions_sha256": _digest([sha256(path) for path in files.values()]),
         **_data_identity(manifest, cases, split),
     }
-    _claim_folder(output, identity)
 
     def read(volume: Volume) -> np.ndarray:
         return _read_labels(files[volume.case.case], volume)
 
-    run_cases(cases, manifest.spec, output, read, progress=progress, ahead=False)
     kind = "phantom" if manifest.phantom else "full run"
     description = {"model": model, "method": method, "kind": kind, **environment()}
-    return _finish(output, manifest, cases, split, description)
+    with sole_writer(output, "evaluating into"):
+        _claim_folder(output, identity)
+        run_cases(cases, manifest.spec, output, read, progress=progress, ahead=False)
+        return _finish(output, manifest, cases, split, description)
 
 
 def _read_labels(path: Path, volume: Volume) -> np.ndarray:
