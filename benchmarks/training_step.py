@@ -3,19 +3,20 @@
     python benchmarks/training_step.py            # about 10 minutes on 2 free cores
     python benchmarks/training_step.py --smoke    # small and short: does it still run?
 
-A step is forward, Dice + cross-entropy, backward and Adam. Times: all sides take turns in one
-process, so that a slow moment of the machine hits each alike; ratios are taken within a round and
-given as median and range. Memory: each side alone in a fresh process, the peak resident set during
-two steps less what it was before the network was built. Every side gets channels-last memory and
-the same allocator settings, except the literal transcription, which is what a reader of the paper
-would write first: concatenation, default memory layout, float32, PyTorch's own instance norm.
-Results go to ``benchmarks/results/training_step.json``.
+A step is forward, Dice + cross-entropy, backward and Adam. Times: two worker processes, one with
+the allocator setting that `oarfuse train` uses and one with the system's own, and all sides take
+turns in both, so that a slow moment of the machine hits each alike. Ratios are taken in a round,
+always to our network with our setting, and given as median and range. Memory: each side alone in a
+fresh process, its peak resident set in two steps less what it was before the network was built.
+Every side gets channels-last memory and bfloat16 autocast, except the literal transcription, which
+is what a reader of the paper would write first: concatenation, default memory layout, float32,
+PyTorch's own instance norm. Results go to ``benchmarks/results/training_step.json``.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -37,6 +38,7 @@ from oarfuse.runtime import environment, keep_freed_memory
 RESULTS = Path(__file__).parent / "results" / "training_step.json"
 PATCH = (64, 96, 96)
 CUBE = (96, 96, 96)
+ALLOCATORS = ("ours", "system")  # glibc keeps freed memory (see oarfuse.runtime), or as it comes
 RIVALS = ("msf3d", "unet3d", "attunet", "dynunet", "unetr", "swinunetr")
 
 # name -> (model, options, patch, bfloat16)
@@ -98,38 +100,82 @@ def build(side: Side) -> tuple[nn.Module, Callable[[], float]]:
     return model, step
 
 
+class Worker:
+    """A process that builds sides when they are first asked for and times their steps."""
+
+    def __init__(self, smoke: bool, allocator: str) -> None:
+        command = [sys.executable, __file__, "--serve", allocator, *(["--smoke"] if smoke else [])]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, *words: object) -> float:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        print(*words, sep="|", file=self.process.stdin, flush=True)
+        return float(self.process.stdout.readline())
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def serve(smoke: bool, allocator: str) -> None:
+    """Answer ``time|NAME|REPEATS`` with seconds a step and ``memory|NAME`` with MiB."""
+    if allocator == "ours":
+        keep_freed_memory()
+    rows = sides(smoke)
+    steps: dict[str, Callable[[], float]] = {}
+    for line in sys.stdin:
+        task, name, *rest = line.rstrip("\n").split("|")
+        size = int(name.removeprefix("cube ")) if name.startswith("cube ") else 0
+        side = ("oarfocalfusenet", {}, (size, size, size), True) if size else rows[name]
+        if task == "memory":
+            # Libraries are loaded and thread pools exist before the count begins.
+            build(("oarfocalfusenet", {"width": 2}, (16, 16, 16), side[3]))[1]()
+            before = peak_resident_kib()
+            step = build(side)[1]
+            step()
+            step()
+            print((peak_resident_kib() - before) / 1024, flush=True)
+            continue
+        if name not in steps:
+            steps[name] = build(side)[1]
+            steps[name]()
+        began = time.perf_counter()
+        for _ in range(int(rest[0])):
+            steps[name]()
+        print((time.perf_counter() - began) / int(rest[0]), flush=True)
+
+
+def peak_resident_kib() -> int:
+    """Peak resident set of this process. (`getrusage` would also count the parent's, at fork.)"""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
+
+
 def peak_mebibytes(name: str, smoke: bool) -> float:
-    """Measure one side's peak memory in a process of its own."""
-    command = [sys.executable, __file__, "--memory-of", name, *(["--smoke"] if smoke else [])]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout.strip().splitlines()[-1])
+    with Worker(smoke, "ours") as worker:
+        return worker.ask("memory", name)
 
 
-def print_peak(side: Side) -> None:
-    _, warm_up = build(("oarfocalfusenet", {"width": 2}, (16, 16, 16), side[3]))
-    warm_up()  # libraries are loaded and thread pools exist before the count begins
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    _, step = build(side)
-    step()
-    step()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-
-
-def timings(rows: dict[str, Side], rounds: int) -> dict[str, list[float]]:
-    steps = {name: build(side)[1] for name, side in rows.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in rows}
-    for name, step in steps.items():
-        step()
-        print(f"warm: {name}", flush=True)
-    for turn in range(rounds):
-        for name, step in steps.items():
-            # Quick sides take several steps a turn, so that each is measured for a while.
-            repeats = 3 if turn and min(seconds[name]) < 2 else 1
-            began = time.perf_counter()
-            for _ in range(repeats):
-                step()
-            seconds[name].append((time.perf_counter() - began) / repeats)
-        print(f"round {turn + 1} of {rounds}", flush=True)
+def timings(rows: dict[str, Side], rounds: int, smoke: bool) -> dict[str, dict[str, list[float]]]:
+    """Seconds a step of every side, with either allocator setting, in alternating turns."""
+    seconds: dict[str, dict[str, list[float]]] = {a: {n: [] for n in rows} for a in ALLOCATORS}
+    with Worker(smoke, "ours") as ours, Worker(smoke, "system") as system:
+        workers = {"ours": ours, "system": system}
+        for turn in range(rounds + 1):
+            for name in rows:
+                for allocator, worker in workers.items():
+                    earlier = seconds[allocator][name]
+                    # Quick sides take several steps a turn, so that each is measured for a while.
+                    took = worker.ask("time", name, 3 if earlier and earlier[0] < 2 else 1)
+                    if turn:  # the first turn warms up
+                        earlier.append(took)
+            print(f"round {turn} of {rounds}", flush=True)
     return seconds
 
 
@@ -137,13 +183,8 @@ def growth(smoke: bool) -> list[dict[str, float]]:
     """Time and memory of one step from 32^3 to 128^3 voxels."""
     points = []
     for size in (16, 32) if smoke else (32, 48, 64, 80, 96, 112, 128):
-        _, step = build(("oarfocalfusenet", {}, (size, size, size), True))
-        step()
-        times = []
-        for _ in range(3):
-            began = time.perf_counter()
-            step()
-            times.append(time.perf_counter() - began)
+        with Worker(smoke, "ours") as worker:
+            times = [worker.ask("time", f"cube {size}", 1) for _ in range(3)]
         mebibytes = peak_mebibytes(f"cube {size}", smoke)
         points.append({"side": size, "seconds": min(times), "mebibytes": mebibytes})
         print(points[-1], flush=True)
@@ -158,31 +199,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="small volumes, nothing written")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", choices=ALLOCATORS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    keep_freed_memory()
-    rows = sides(options.smoke)
-    if options.memory_of:
-        name = options.memory_of
-        cube = int(name.removeprefix("cube ")) if name.startswith("cube ") else 0
-        print_peak(("oarfocalfusenet", {}, (cube,) * 3, True) if cube else rows[name])
+    if options.serve:
+        serve(options.smoke, options.serve)
         return
-
-    seconds = timings(rows, 2 if options.smoke else options.rounds)
+    rows = sides(options.smoke)
+    both = timings(rows, 1 if options.smoke else options.rounds, options.smoke)
+    seconds = both["ours"]
     # Each side is compared with our network on the same patch.
     same_patch = {"oarfocalfusenet at 96^3", "oarfocalfusenet"}
     ours = {rows[name][2]: seconds[name] for name in sorted(same_patch, reverse=True)}
     table = []
     for name, side in rows.items():
         model = oarfuse.build_model(side[0], **side[1])
-        ratios = [a / b for a, b in zip(seconds[name], ours[side[2]], strict=True)]
+        reference = ours[side[2]]
+        ratios = {
+            allocator: spread([a / b for a, b in zip(times[name], reference, strict=True)])
+            for allocator, times in both.items()
+        }
         table.append(
             {
                 "side": name,
                 "patch": side[2],
                 "precision": "bfloat16 autocast" if side[3] else "float32",
                 "seconds": spread(seconds[name]),
-                "times_ours": spread(ratios),
+                "seconds_system_allocator": spread(both["system"][name]),
+                "times_ours": ratios["ours"],
+                "times_ours_system_allocator": ratios["system"],
                 "mebibytes": peak_mebibytes(name, options.smoke),
                 "parameters": count_parameters(model),
                 "gflops": gflops(model, side[2]),
@@ -191,7 +235,7 @@ def main() -> None:
         row = table[-1]
         print(
             f"{name:36s} {row['seconds']['median']:7.3f} s  {row['times_ours']['median']:6.2f} x"
-            f" ({row['times_ours']['low']:.2f} to {row['times_ours']['high']:.2f})"
+            f" ({row['times_ours_system_allocator']['median']:.2f} x with the system's allocator)"
             f"  {row['mebibytes']:7.0f} MiB  {row['parameters'] / 1e6:6.2f} M"
             f"  {row['gflops']:7.1f} GFLOP",
             flush=True,

@@ -1,7 +1,7 @@
 """Draw README's figure: best, median and worst validation patient, truth beside prediction.
 
-    oarfuse evaluate ... --save-predictions --output SCORES
-    python data_scripts/readme_figure.py --scores SCORES --data PREPARED --output docs/figures
+oarfuse evaluate ... --save-predictions --output SCORES
+python data_scripts/readme_figure.py --scores SCORES --data PREPARED --output docs/figures
 """
 
 from __future__ import annotations
