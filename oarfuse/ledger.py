@@ -81,9 +81,9 @@ def load_ledger(area: str | None = None, *, path: str | Path = _PATH) -> list[En
         entries = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OarfuseError(f"{path} cannot be read ({error}): give a ledger.json.") from error
-    error = next(_validator().iter_errors(entries), None)
-    if error is not None:
-        raise OarfuseError(f"{path} is not a ledger ({error.message}): mend that entry.")
+    flaw = next(_validator().iter_errors(entries), None)
+    if flaw is not None:
+        raise OarfuseError(f"{path} is not a ledger ({flaw.message}): mend that entry.")
     return [entry for entry in entries if area in (None, entry["area"])]
 
 
