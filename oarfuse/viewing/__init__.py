@@ -17,6 +17,7 @@ from oarfuse.viewing.fields import show_fields
 from oarfuse.viewing.live import LiveCurves
 from oarfuse.viewing.maps import show_gates
 from oarfuse.viewing.patches import show_patches
+from oarfuse.viewing.pipeline import draw_pipeline
 from oarfuse.viewing.profiles import plot_coverage, plot_slice_dsc
 from oarfuse.viewing.slices import show_planes
 from oarfuse.viewing.surfaces import show_surfaces
@@ -28,6 +29,7 @@ __all__ = [
     "Stage",
     "ViewCase",
     "draw_architecture",
+    "draw_pipeline",
     "plot_boxes",
     "plot_cohort",
     "plot_coverage",
