@@ -87,7 +87,7 @@ def _prepare(options: argparse.Namespace) -> None:
             f"--{other.replace('_', '-')} does not belong to {options.dataset}: leave it out."
         )
     chosen = {} if getattr(options, own) is None else {own: getattr(options, own)}
-    prepare = {"openkbp": prepare_openkbp, "synapse": prepare_synapse}[options.dataset]
+    prepare: Any = {"openkbp": prepare_openkbp, "synapse": prepare_synapse}[options.dataset]
     manifest = prepare(options.source, options.output, workers=options.workers, **chosen)
     counts = {name: len(manifest.split(name)) for name in ("train", "validation", "test")}
     said = ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -148,7 +148,7 @@ def _add_train(commands: Any) -> None:
     kinds: dict[str, Any] = {"minutes": float, "init": str, "precision": str, "accelerator": str}
     for field in dataclasses.fields(TrainConfig):
         if field.name in kinds or field.type in ("int", "float"):
-            kind = kinds.get(field.name) or {"int": int, "float": float}[field.type]
+            kind = kinds.get(field.name) or {"int": int, "float": float}[str(field.type)]
             parser.add_argument(
                 f"--{field.name.replace('_', '-')}",
                 type=kind,
@@ -196,6 +196,7 @@ def _predict(options: argparse.Namespace) -> None:
         options.output,
         largest_component=not options.all_components,
         mirror=options.mirror,
+        adapt_steps=options.adapt,
         device=options.device,
     )
     print(written)
@@ -204,6 +205,13 @@ def _predict(options: argparse.Namespace) -> None:
 def _add_inference_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mirror", action="store_true", help="average with the mirrored volume's prediction"
+    )
+    parser.add_argument(
+        "--adapt",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="darr: fit a copy of the network to each CT by its jigsaw (the method's own: 10)",
     )
     parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
 
@@ -217,6 +225,12 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("--split", default="validation", choices=["train", "validation", "test"])
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--save-predictions", action="store_true", help="also write label maps")
+    parser.add_argument(
+        "--slices",
+        type=int,
+        metavar="SIDE",
+        help="2D methods: zoom each slice to SIDE pixels and back, as TransUNet (224) does",
+    )
     parser.add_argument(
         "--smoke", action="store_true", help="mark the scores as a smoke run in the summary"
     )
@@ -232,9 +246,11 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.split,
         options.output,
         mirror=options.mirror,
+        adapt_steps=options.adapt,
         device=options.device,
         smoke=options.smoke,
         save_predictions=options.save_predictions,
+        slice_side=options.slices,
     )
     print((options.output / "summary.md").read_text(encoding="utf-8"))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from monai.inferers import sliding_window_inference
 from numpy.typing import NDArray
+from scipy.ndimage import zoom
 from torch import Tensor, nn
 
 from oarfuse.data.nifti import read_ct, write_labels_like
@@ -65,10 +67,9 @@ def predict_labels(
     keep_freed_memory()
     chosen = choose_device(device)
     model = model.to(chosen).eval()
-    box = body_box(image_hu)
     box = tuple(
         slice(max(side.start - BODY_MARGIN, 0), min(side.stop + BODY_MARGIN, size))
-        for side, size in zip(box, image_hu.shape, strict=True)
+        for side, size in zip(body_box(image_hu), image_hu.shape, strict=True)
     )
     image = torch.from_numpy(np.ascontiguousarray(image_hu[box])).to(chosen)
     volume = scale_window(image, info.window_hu)[None, None]  # (1, 1, D, H, W)
@@ -84,6 +85,61 @@ def predict_labels(
             scores = scores + flipped[:, order]
     labels = np.zeros(image_hu.shape, dtype=np.uint8)
     labels[box] = scores[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+    return labels
+
+
+def predict_slices(
+    model: nn.Module,
+    image_hu: NDArray[np.int16],
+    info: ModelInfo,
+    side: int = 224,
+    *,
+    device: str | torch.device | None = None,
+    precision: str = "auto",
+) -> NDArray[np.uint8]:
+    """Segment a CT slice by slice as TransUNet's test script does.
+
+    Each axial slice is zoomed to `side` x `side` pixels with cubic splines, the classes of its
+    pixels are chosen there, and the label slice is zoomed back with its nearest pixel. Fine
+    borders are lost in it, which is part of the published figures.
+
+    Parameters
+    ----------
+    model
+        A 2D network of Table II.
+    image_hu, device, precision
+        As for `predict_labels`.
+    side
+        TransUNet's is 224.
+
+    Raises
+    ------
+    OarfuseError
+        If the network is three-dimensional, or cannot take slices of that side.
+    """
+    from oarfuse.models.slicewise import SliceWise
+
+    if not isinstance(model, SliceWise):
+        raise OarfuseError(
+            f"{info.model} segments volumes and not slices: leave --slices out, or use weights of "
+            "a 2D method."
+        )
+    if side < model.multiple or side % model.multiple:
+        raise OarfuseError(
+            f"Slices of {side} pixels do not fit {info.model}: choose a multiple of "
+            f"{model.multiple}."
+        )
+    chosen = choose_device(device)
+    model = model.to(chosen).eval()
+    labels = np.zeros(image_hu.shape, dtype=np.uint8)
+    height, width = image_hu.shape[1:]
+    for index, hu in enumerate(image_hu):
+        scaled = scale_window(torch.from_numpy(hu), info.window_hu).numpy()
+        small = zoom(scaled, (side / height, side / width), order=3)
+        batch = torch.from_numpy(small)[None, None, None].to(chosen)  # (1, 1, 1, side, side)
+        with torch.inference_mode(), autocast(chosen, precision):
+            classes = model(batch)[0, :, 0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+        labels[index] = zoom(classes, (height / side, width / side), order=0)
     return labels
 
 
@@ -133,7 +189,7 @@ def _window_scores(model: nn.Module, volume: Tensor, info: ModelInfo, overlap: f
     def probabilities(windows: Tensor) -> Tensor:
         return model(windows).float().softmax(dim=1)
 
-    return sliding_window_inference(
+    scores = sliding_window_inference(
         volume,
         roi_size=info.patch_size,
         sw_batch_size=1,
@@ -142,6 +198,7 @@ def _window_scores(model: nn.Module, volume: Tensor, info: ModelInfo, overlap: f
         mode="gaussian",
         padding_mode="constant",
     )
+    return cast(Tensor, scores)
 
 
 def predict_file(

@@ -16,8 +16,9 @@ from oarfuse.data import load_manifest, read_nifti, write_labels_like
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.report import MORE_COLUMNS, write_report
 from oarfuse.evaluation.scoring import jsonable, run_cases, stored_case
+from oarfuse.evaluation.synapse_scorer import COLUMNS
 from oarfuse.files import sha256, sole_writer, write_json
-from oarfuse.inference import predict_labels
+from oarfuse.inference import predict_labels, predict_slices
 from oarfuse.runtime import choose_device, environment
 from oarfuse.weights import load_weights
 
@@ -35,7 +36,7 @@ class EvaluationResult:
     ----------
     folder
         Holds metrics.csv, metrics_largest_component.csv, metrics_more.csv, summary.json and
-        summary.md.
+        summary.md; for Synapse also metrics_transunet.csv.
     metrics
         The rows of metrics_more.csv: every case, organ and variant.
     summary
@@ -58,6 +59,8 @@ def evaluate(
     precision: str = "auto",
     smoke: bool = False,
     save_predictions: bool = False,
+    adapt_steps: int = 0,
+    slice_side: int | None = None,
     progress: bool = True,
 ) -> EvaluationResult:
     """Predict and score every case of a split.
@@ -86,6 +89,10 @@ def evaluate(
         about the method.
     save_predictions
         Also write ``output/predictions/<case>.nii.gz``.
+    adapt_steps
+        Fit a copy of the network to each case first, see `oarfuse.inference.adapt_to_image`.
+    slice_side
+        Predict as TransUNet does, see `oarfuse.inference.predict_slices`; for 2D networks.
     progress
         Show a progress bar.
 
@@ -105,17 +112,39 @@ def evaluate(
         )
     chosen = choose_device(device)
     output = Path(output)
+    if slice_side and (mirror or adapt_steps):
+        raise OarfuseError(
+            "TransUNet's slices are neither mirrored nor adapted to: "
+            "leave --mirror and --adapt out."
+        )
+    special = {
+        key: value
+        for key, value in {"adapt_steps": adapt_steps, "slice_side": slice_side}.items()
+        if value
+    }
     identity = {
         "weights_sha256": sha256(weights),
         "mirror": mirror,
         "precision": precision,
+        **special,
         **_data_identity(manifest, cases, split),
     }
 
     def predict(volume: Volume) -> np.ndarray:
-        labels = predict_labels(
-            model, volume.image, info, mirror=mirror, device=chosen, precision=precision
-        )
+        if slice_side:
+            labels = predict_slices(
+                model, volume.image, info, slice_side, device=chosen, precision=precision
+            )
+        else:
+            labels = predict_labels(
+                model,
+                volume.image,
+                info,
+                mirror=mirror,
+                device=chosen,
+                precision=precision,
+                adapt_steps=adapt_steps,
+            )
         if save_predictions:
             target = output / "predictions" / f"{volume.case.case}.nii.gz"
             write_labels_like(target, labels, read_nifti(volume.case.image_path))
@@ -127,6 +156,7 @@ def evaluate(
         "model_info": jsonable(dataclasses.asdict(info)),
         "mirror": mirror,
         "precision": precision,
+        **special,
     }
     phantom = manifest.phantom or info.phantom
     kind = "phantom" if phantom else "smoke run" if smoke else "full run"
@@ -274,5 +304,9 @@ def _finish(
         "cases_with_leaking_slices": sum(content["leaking_slices"] > 0 for content in stored),
         "prediction_seconds_mean": None if None in seconds else float(np.mean(seconds)),
     }
-    summary = write_report(output, frame, description)
+    transunet = None
+    if manifest.dataset == "synapse":
+        rows = [row for content in stored for row in content["transunet"]]
+        transunet = pd.DataFrame(rows, columns=list(COLUMNS))
+    summary = write_report(output, frame, description, transunet)
     return EvaluationResult(output, frame, summary)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from oarfuse.evaluation.synapse_scorer import summarise_transunet, transunet_markdown
 from oarfuse.files import atomic_path, write_json, write_text
 from oarfuse.organs import get_spec
 from oarfuse.paper import paper_row
@@ -27,7 +28,12 @@ _TITLES = {
 }
 
 
-def write_report(output: Path, frame: pd.DataFrame, description: dict[str, Any]) -> dict[str, Any]:
+def write_report(
+    output: Path,
+    frame: pd.DataFrame,
+    description: dict[str, Any],
+    transunet: pd.DataFrame | None = None,
+) -> dict[str, Any]:
     """Write every result file of an evaluation and return the contents of summary.json.
 
     Parameters
@@ -38,6 +44,8 @@ def write_report(output: Path, frame: pd.DataFrame, description: dict[str, Any])
         One row per case, organ and variant with the columns `MORE_COLUMNS`.
     description
         What was evaluated, on what and with what; it becomes the head of summary.json.
+    transunet
+        For Synapse: the scores by TransUNet's rules, see `oarfuse.evaluation.synapse_scorer`.
     """
     by_variant = {
         variant: frame[frame["variant"] == variant].drop(columns="variant") for variant in VARIANTS
@@ -67,6 +75,9 @@ def write_report(output: Path, frame: pd.DataFrame, description: dict[str, Any])
         },
         "paper": None if paper is None else paper.drop("model").to_dict(),
     }
+    if transunet is not None:
+        _write_csv(output / "metrics_transunet.csv", transunet)
+        summary["transunet"] = summarise_transunet(transunet, means["raw"])
     write_json(output / "summary.json", summary)
     write_text(output / "summary.md", _markdown(summary, means))
     return summary
@@ -124,6 +135,8 @@ def _markdown(summary: dict[str, Any], means: dict[str, pd.DataFrame]) -> str:
         lines.append("The model was trained on these cases: the scores say nothing about others.")
     if paper and "hd" in paper:
         lines.append("\\* The paper gives no unit; its figures fit voxels, not mm.")
+    if "transunet" in summary:
+        lines += transunet_markdown(summary["transunet"], means["raw"], spec)
     lines += ["", *_facts(summary), ""]
     return "\n".join(lines)
 
@@ -147,6 +160,8 @@ def _facts(summary: dict[str, Any]) -> list[str]:
         "seed": training.get("seed"),
         "training steps": training.get("step"),
         "mirrored averaging": summary.get("mirror"),
+        "adaptation": f"{summary['adapt_steps']} steps" if summary.get("adapt_steps") else None,
+        "slices zoomed to": summary.get("slice_side"),
         "device": f"{summary['device_name']}, {summary['cores']} CPU cores",
         "prediction": None if seconds is None else f"{seconds:.2f} s per case",
         "date": summary["date"],

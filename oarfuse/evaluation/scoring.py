@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from oarfuse.data import leaking_slices, load_case
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.report import MORE_COLUMNS, VARIANTS
+from oarfuse.evaluation.synapse_scorer import transunet_rows
 from oarfuse.files import write_json
 from oarfuse.metrics import case_metrics
 from oarfuse.organs import DatasetSpec
@@ -172,6 +173,8 @@ def _score_and_store(
         "prediction_seconds": seconds,
         "rows": rows,
     }
+    if spec.name == "synapse":
+        content["transunet"] = transunet_rows(labels, volume.label, spec, name)
     write_json(output / "cases" / f"{name}.json", jsonable(content))
 
 
