@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oarfuse.exercises.common import close, report, unanswered
+from oarfuse.models import build_model
 from oarfuse.organs import OPENKBP
 
 __all__ = ["check_00_label", "check_00_parameters", "check_00_split"]
@@ -37,10 +38,11 @@ def check_00_split(answer: str | None) -> bool:
     )
 
 
-def check_00_parameters(answer: int | None, right: int) -> bool:
-    """Check a network's number of parameters; `right` is counted from the model itself."""
+def check_00_parameters(answer: int | None, model: str) -> bool:
+    """Check the number of parameters of the network that `build_model(model)` makes."""
     if unanswered(answer):
         return False
+    right = sum(parameter.numel() for parameter in build_model(model).parameters())
     hint = "Add up `parameter.numel()` over `model.parameters()`."
     if close(answer, right / 1e6, 0.01):
         hint = "That looks like millions: give the plain number."
