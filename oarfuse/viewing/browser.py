@@ -41,6 +41,9 @@ NETWORK_WINDOW = "Network input"
 CUSTOM_WINDOW = "Custom"
 NO_PREDICTION = "none"
 ZOOM_MARGIN_MM = 45.0
+# Picture and controls fit side by side into JupyterLab's page in a window 1280 pixels wide.
+CONTROLS_PX = 320
+LABEL_PX = 92
 
 
 class SliceBrowser:
@@ -128,8 +131,11 @@ class SliceBrowser:
             style={"button_width": "84px"},
             tooltips=[f"{name} slices" for name in PLANES],
         )
-        wide = widgets.Layout(width="320px")
-        labelled: dict[str, Any] = {"layout": wide, "style": {"description_width": "92px"}}
+        # Checkboxes get the same empty label, so that all controls share one left edge.
+        labelled: dict[str, Any] = {
+            "layout": widgets.Layout(width=f"{CONTROLS_PX - 8}px"),
+            "style": {"description_width": f"{LABEL_PX}px"},
+        }
         self.slice = widgets.IntSlider(
             value=self._voxel[0],
             min=0,
@@ -137,9 +143,7 @@ class SliceBrowser:
             description="Slice",
             **labelled,
         )
-        self.zoom = widgets.Checkbox(
-            value=True, description="Zoom to the organs", indent=False, layout=wide
-        )
+        self.zoom = widgets.Checkbox(value=True, description="Zoom to the organs", **labelled)
         self.preset = widgets.Dropdown(
             options=[NETWORK_WINDOW, *CT_WINDOWS, CUSTOM_WINDOW],
             value=NETWORK_WINDOW,
@@ -170,8 +174,7 @@ class SliceBrowser:
             value=self._truth is not None,
             disabled=self._truth is None,
             description="Truth (filled)",
-            indent=False,
-            layout=wide,
+            **labelled,
         )
         names = list(self._predictions)
         self.prediction = widgets.Dropdown(
@@ -185,10 +188,9 @@ class SliceBrowser:
         self.organs = {
             organ.name: widgets.Checkbox(
                 value=True,
-                indent=False,
-                layout=wide,
                 description_allow_html=True,
                 description=f'<span style="color:{organ.color}">&#9632;</span> {organ.title}',
+                **labelled,
             )
             for organ in self._spec.organs
         }
@@ -219,7 +221,7 @@ class SliceBrowser:
                 *self.organs.values(),
                 self._status,
             ],
-            layout=widgets.Layout(margin="0 0 0 12px"),
+            layout=widgets.Layout(width=f"{CONTROLS_PX}px", margin="2px 0 0 12px"),
         )
         self.widget = widgets.HBox(
             [self.image, controls], layout=widgets.Layout(flex_flow="row wrap")
@@ -294,7 +296,7 @@ class SliceBrowser:
         edge = ("inferior", "anterior", "right")[plane.axis]
         last = self._volume.shape[plane.axis] - 1
         self._status.value = (
-            f"{plane.name.capitalize()} slice {index} of 0..{last}, {depth:.1f} mm from the "
+            f"{plane.name.capitalize()} slice {index} of 0..{last},<br>{depth:.1f} mm from the "
             f"volume's {edge} edge"
         )
 

@@ -24,7 +24,7 @@ from oarfuse.viewing.overlay import (
 )
 from oarfuse.viewing.planes import AXIAL, Box, Plane, Spacing, whole_box
 
-PICTURE_IN = 5.4
+PICTURE_IN = 5.0
 TALLEST = 1.2  # of the picture's height over its width, so that the controls stay in sight
 
 
