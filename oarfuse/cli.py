@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except OarfuseError as error:
-        print(f"oarfuse: error: {error}", file=sys.stderr)
+        if _speaks():
+            print(f"oarfuse: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("oarfuse: stopped; the same command goes on from here.", file=sys.stderr)
@@ -163,7 +165,14 @@ def _train(options: argparse.Namespace) -> None:
     names = {field.name for field in dataclasses.fields(TrainConfig)}
     given = {key: value for key, value in vars(options).items() if key in names}
     config = TrainConfig(**{key: value for key, value in given.items() if value is not None})
-    print(train(config))
+    folder = train(config)
+    if _speaks():
+        print(folder)
+
+
+def _speaks() -> bool:
+    """Whether this is the only process, or the first of those that train on several devices."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def _json_object(text: str) -> dict[str, Any]:

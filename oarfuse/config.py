@@ -52,6 +52,8 @@ class TrainConfig:
         Processes that cut and augment patches; 0 does it between steps.
     seed, precision, accelerator, devices
         As Lightning Fabric takes them; precision ``auto`` means bfloat16 where hardware has it.
+    nodes
+        Machines with `devices` each. Start one process a device yourself, as SLURM's ``srun`` does.
     """
 
     data: str
@@ -75,6 +77,7 @@ class TrainConfig:
     precision: str = "auto"
     accelerator: str = "auto"
     devices: int = 1
+    nodes: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "patch_size", tuple(self.patch_size))
@@ -97,8 +100,8 @@ def load_config(path: str | Path) -> TrainConfig:
 
 
 def _check(config: TrainConfig) -> None:
-    whole = ("batch_size", "steps", "cycle_steps", "validate_every", "checkpoint_every", "devices")
-    for name in whole:
+    whole = ("batch_size", "steps", "cycle_steps", "validate_every", "checkpoint_every")
+    for name in (*whole, "devices", "nodes"):
         _check_whole(name, getattr(config, name), least=1)
     for name in ("workers", "seed"):
         _check_whole(name, getattr(config, name), least=0)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import warnings
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -19,13 +21,14 @@ from torch.utils.tensorboard import SummaryWriter
 
 from oarfuse.config import TrainConfig, load_config
 from oarfuse.errors import OarfuseError
-from oarfuse.files import atomic_path, write_json
+from oarfuse.files import atomic_path, sole_writer, write_json
 from oarfuse.runtime import git_commit
 from oarfuse.weights import ModelInfo, read_safetensors, save_weights
 
 CONFIG, ENVIRONMENT = "config.json", "environment.json"
 LOG, VALIDATION = "log.csv", "validation.csv"
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.safetensors"
+PREVIOUS = "checkpoint.previous.safetensors"
 _FORMAT = "oarfuse-checkpoint/1"
 _LOG_EVERY = 10
 # What may differ between a run and its resumption: how long and with how many helpers.
@@ -80,24 +83,17 @@ class RunFolder:
         self.folder = Path(config.output)
         self.rows: dict[str, list[dict[str, Any]]] = {LOG: [], VALIDATION: []}
         self._pending: list[dict[str, float]] = []
+        self._open = ExitStack()
 
     def __enter__(self) -> RunFolder:
         if self.rank == 0:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self._lock = FileLock(self.folder / ".lock", timeout=0)
-                self._lock.acquire()
-            except Timeout:
-                raise OarfuseError(
-                    f"Another run is training into {self.folder}: wait for it or choose another "
-                    f"folder."
-                ) from None
-            except OSError as error:
-                raise OarfuseError(
-                    f"Cannot write {self.folder} ({error.strerror}): choose another folder."
-                ) from error
-            self._check_config()
-            self._writer = SummaryWriter(str(self.folder / "tensorboard"))
+            with ExitStack() as opening:  # closes again if one of these refuses
+                opening.enter_context(sole_writer(self.folder, "training into"))
+                self._check_config()
+                self._mend_checkpoint()
+                self._writer = SummaryWriter(str(self.folder / "tensorboard"))
+                opening.callback(self._writer.close)
+                self._open = opening.pop_all()
         return self
 
     def __exit__(
@@ -106,10 +102,23 @@ class RunFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.rank == 0:
-            if hasattr(self, "_writer"):
-                self._writer.close()
-            self._lock.release()
+        self._open.close()
+
+    def _mend_checkpoint(self) -> None:
+        """Put the previous checkpoint in the place of one that is missing or damaged."""
+        newest, previous = self.folder / CHECKPOINT, self.folder / PREVIOUS
+        if not newest.exists() and not previous.exists():
+            return
+        try:
+            _check_checkpoint(newest)
+        except OarfuseError as error:
+            try:
+                _check_checkpoint(previous)
+            except OarfuseError:
+                raise error from None
+            if newest.exists():
+                warnings.warn(f"{error} Going on from the one before it.", stacklevel=2)
+            os.replace(previous, newest)
 
     def _check_config(self) -> None:
         path = self.folder / CONFIG
@@ -140,8 +149,6 @@ class RunFolder:
         if not path.exists():
             return RunState()
         tensors, metadata = read_safetensors(path)
-        if metadata.get("format") != _FORMAT:
-            raise OarfuseError(f"{path} is no checkpoint of this kit: remove it to start anew.")
         state = RunState(**json.loads(metadata["state"]))
         network.load_state_dict(_part(tensors, "network."))
         average.load_state_dict(_part(tensors, "average."))
@@ -169,7 +176,10 @@ class RunFolder:
         optimizer: torch.optim.Optimizer,
         state: RunState,
     ) -> None:
-        """Write everything that `resume` needs, atomically: the former one stays until then."""
+        """Write everything that `resume` needs, atomically, and keep the checkpoint before it.
+
+        A kill between the two renames leaves the previous one, from which the next run goes on.
+        """
         if self.rank:
             return
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
@@ -187,6 +197,8 @@ class RunFolder:
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         with atomic_path(self.folder / CHECKPOINT) as temporary:
             save_file(tensors, temporary, metadata=metadata)
+            if (self.folder / CHECKPOINT).exists():
+                os.replace(self.folder / CHECKPOINT, self.folder / PREVIOUS)
 
     def log(self, state: RunState, *, loss: float, lr: float, wait: float, seconds: float) -> None:
         """Take one step's figures; every 10 steps their means become a row of ``log.csv``."""
@@ -233,6 +245,13 @@ class RunFolder:
                 self._writer.add_scalar(key, value, row["step"])
         if self.watch:
             self.watch(self.folder)
+
+
+def _check_checkpoint(path: Path) -> None:
+    """Raise `OarfuseError` unless the file is whole and a checkpoint."""
+    _, metadata = read_safetensors(path, with_tensors=False)
+    if metadata.get("format") != _FORMAT:
+        raise OarfuseError(f"{path} is no checkpoint of this kit: remove it to start anew.")
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from oarfuse.data.patches import PatchDataset, StepSampler
 from oarfuse.inference import predict_labels
 from oarfuse.losses import dice_cross_entropy
 from oarfuse.models import build_model
-from oarfuse.runs import RunFolder
+from oarfuse.runs import RunFolder, RunState
 from oarfuse.runtime import choose_precision, environment, keep_freed_memory
 from oarfuse.weights import ModelInfo, load_state, read_safetensors
 
@@ -34,7 +34,7 @@ def train(
     The folder holds ``config.json``, ``environment.json``, ``log.csv`` (training, every 10 steps),
     ``validation.csv``, TensorBoard events, ``weights.safetensors`` (the moving average with the
     best mean DSC on the validation split, or the last one if that split is empty) and
-    ``checkpoint.safetensors`` to resume from.
+    ``checkpoint.safetensors`` to resume from, with the one before it for when that is damaged.
 
     Parameters
     ----------
@@ -54,19 +54,31 @@ def train(
     keep_freed_memory()
     manifest = load_manifest(config.data)
     fabric = make_fabric(config)
-    fabric.launch()
-    with RunFolder(config, rank=fabric.global_rank, watch=watch) as run:
-        return _train(fabric, config, manifest, run, progress)
+    # The network and the folder come before the launch of further processes: what is wrong with
+    # them is then said once, and nobody waits for a process that has given up.
+    network = _new_network(config, manifest)
+    with RunFolder(config, rank=_rank(fabric, config), watch=watch) as run:
+        fabric.launch()
+        return _train(fabric, config, manifest, network, run, progress)
+
+
+def _new_network(config: TrainConfig, manifest: Manifest) -> nn.Module:
+    torch.manual_seed(config.seed)
+    network = build_model(config.model, 1, manifest.spec.num_classes, **config.model_options)
+    if config.init:
+        load_state(network, read_safetensors(Path(config.init))[0], Path(config.init))
+    return network
 
 
 def _train(
-    fabric: Fabric, config: TrainConfig, manifest: Manifest, run: RunFolder, progress: bool
+    fabric: Fabric,
+    config: TrainConfig,
+    manifest: Manifest,
+    network: nn.Module,
+    run: RunFolder,
+    progress: bool,
 ) -> Path:
-    torch.manual_seed(config.seed)
     spec, cases = manifest.spec, manifest.split("train")
-    network = build_model(config.model, 1, spec.num_classes, **config.model_options)
-    if config.init:
-        load_state(network, read_safetensors(Path(config.init))[0], Path(config.init))
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
     optimizer = torch.optim.Adam(network.parameters(), lr=config.min_lr)
     state = run.resume(network, average, optimizer)
@@ -94,7 +106,7 @@ def _train(
     for batch in batches:
         waited = time.perf_counter() - before
         image, label = batch["image"].to(fabric.device), batch["label"].to(fabric.device)
-        torch.manual_seed(_step_seed(config.seed, state.step))  # for networks with dropout
+        torch.manual_seed(_step_seed(config.seed, state.step, run.rank))  # dropout, jigsaws
         rate = cyclic_rate(state.step, config)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -112,10 +124,12 @@ def _train(
         state.seconds += now - before
         run.log(state, loss=value, lr=rate, wait=waited, seconds=now - before)
         bar.update()
-        out_of_time = config.minutes is not None and state.seconds >= 60 * config.minutes
-        last = state.step == config.steps or out_of_time
+        last = state.step == config.steps or _out_of_time(fabric, config, state)
         if last or state.step % config.validate_every == 0:
-            scores = validate(average.module, manifest.split("validation"), info, config)
+            scores = None
+            if run.rank == 0:
+                scores = validate(average.module, manifest.split("validation"), info, config)
+            scores = fabric.broadcast(scores)  # the other processes wait here
             if run.keep_if_best(state, scores):
                 run.save_weights(average.module, info, state)
             bar.set_postfix(loss=f"{value:.3f}", dsc=f"{state.best:.4f}")
@@ -134,9 +148,23 @@ def make_fabric(config: TrainConfig) -> Fabric:
     return Fabric(
         accelerator=config.accelerator,
         devices=config.devices,
-        strategy="ddp" if config.devices > 1 else "auto",
+        num_nodes=config.nodes,
+        strategy="ddp" if config.devices * config.nodes > 1 else "auto",
         precision=choose_precision(config.precision, "cuda" if gpu else "cpu"),
     )
+
+
+def _rank(fabric: Fabric, config: TrainConfig) -> int:
+    """Return the process's number among all, which Fabric itself knows only after the launch."""
+    place = getattr(fabric.strategy, "cluster_environment", None)
+    return 0 if place is None else place.node_rank() * config.devices + place.local_rank()
+
+
+def _out_of_time(fabric: Fabric, config: TrainConfig, state: RunState) -> bool:
+    """Whether `config.minutes` have passed, by the first process's clock."""
+    if config.minutes is None:
+        return False
+    return fabric.broadcast(state.seconds >= 60 * config.minutes)
 
 
 def cyclic_rate(step: int, config: TrainConfig) -> float:
@@ -204,5 +232,5 @@ def _loader(
     )
 
 
-def _step_seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])

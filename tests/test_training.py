@@ -131,7 +131,7 @@ def test_other_options_in_the_same_folder_are_refused(phantom: Path, tmp_path: P
 
 def test_two_runs_in_one_folder_are_refused(phantom: Path, tmp_path: Path) -> None:
     config = tiny(phantom, tmp_path)
-    with RunFolder(config), pytest.raises(OarfuseError, match="Another run"):
+    with RunFolder(config), pytest.raises(OarfuseError, match="Another process is training"):
         train(config, progress=False)
 
 
