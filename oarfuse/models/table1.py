@@ -174,6 +174,11 @@ def dynunet(
         dropout=dropout,
         res_block=res_block,
     )
+    # MONAI registers every layer a second time in a chain of skips. As a plain attribute the chain
+    # still runs, and each weight has one name: files of tensors refuse to hold one under two.
+    chain = network.skip_layers
+    del network.skip_layers
+    object.__setattr__(network, "skip_layers", chain)
     return AnySize(network, multiple=2 ** (levels - 1))
 
 
