@@ -58,6 +58,7 @@ manifest = load_manifest({folder!r})
 volume = load_case(manifest.split("test")[0])
 SliceBrowser(volume.image, volume.spacing_mm, manifest.spec, volume.label)
 """
+ADDRESS = "runtime_dir/jpserver-*.json"
 SETTINGS: dict[str, dict[str, Any]] = {
     # all cells exist in the page, also those out of sight
     "notebook-extension/tracker": {"windowingMode": "none"},
@@ -110,11 +111,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory, phantom: Path) -> Iterator[tup
         )  # fmt: skip
     try:
         # The server writes its address, with the port that it got, once it listens.
-        written = wait_until(
-            lambda: server.poll() is None and [*home.glob("runtime_dir/jpserver-*.json")],
-            f"JupyterLab started; it said: {(home / 'log').read_text()[-2000:]}",
-        )
-        address = wait_until(lambda: written[0].read_text(encoding="utf-8"), "it wrote its address")
+        def written() -> str:
+            assert server.poll() is None, (home / "log").read_text(encoding="utf-8")[-2000:]
+            text = "".join(p.read_text(encoding="utf-8") for p in home.glob(ADDRESS)).strip()
+            return text if text.endswith("}") else ""  # not in the middle of its writing
+
+        address = wait_until(written, "JupyterLab listened")
         url = json.loads(address)["url"].rstrip("/")
         yield url, token
         stop = urllib.request.Request(
