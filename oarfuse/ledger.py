@@ -170,10 +170,13 @@ def ledger_markdown(
 
 
 def _row_text(row: Mapping[str, Any]) -> str:
-    numbers = ", ".join(
-        f"{key.replace('_', ' ')} {value:,}" for key, value in row.items() if key != "value"
-    )
-    return f"{row['value']}: {numbers}"
+    units = {"parameters": "parameters", "gflops": "GFLOP", "seconds": "s"}
+    numbers = [
+        f"{number:,} {units[key]}" if key in units else f"{key.replace('_', ' ')} {number:,}"
+        for key, number in row.items()
+        if key != "value"
+    ]
+    return f"{row['value']}: {', '.join(numbers)}"
 
 
 if __name__ == "__main__":

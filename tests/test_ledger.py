@@ -144,7 +144,7 @@ def test_it_reads_as_a_table(entries: list[Entry]) -> None:
         "unmeasured": "Not yet.",
     }
     assert effect_text(effect) == (
-        "A note. Size: 2: parameters 1,234, gflops 1.5 (counted). Not yet."
+        "A note. Size: 2: 1,234 parameters, 1.5 GFLOP (counted). Not yet."
     )
 
 
