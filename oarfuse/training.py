@@ -82,6 +82,8 @@ def _train(
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
     optimizer = torch.optim.Adam(network.parameters(), lr=config.min_lr)
     state = run.resume(network, average, optimizer)
+    if state.step >= config.steps or _out_of_time(fabric, config, state):
+        return Path(config.output)  # a finished run stays as it is
     run.record_environment(environment(fabric.device))
     model, optimizer = fabric.setup(network, optimizer)
     has_auxiliary = hasattr(network, "auxiliary_loss")  # DARR: losses that need no labels
@@ -223,7 +225,7 @@ def _loader(
     )
     return DataLoader(
         patches,
-        batch_sampler=sampler,  # type: ignore[arg-type]
+        batch_sampler=sampler,
         num_workers=config.workers,
         # Forked workers share the cached volumes; where there is no fork each gets a copy.
         multiprocessing_context="fork" if config.workers and hasattr(os, "fork") else None,

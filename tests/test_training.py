@@ -121,6 +121,10 @@ def test_finished_run_does_nothing_more(phantom: Path, tmp_path: Path) -> None:
 def test_time_budget_ends_a_run(phantom: Path, tmp_path: Path) -> None:
     run = train(tiny(phantom, tmp_path, steps=1000, minutes=0.001), progress=False)
     assert load_weights(run / "weights.safetensors")[1].training["step"] < 1000
+    done = tensors(run / "checkpoint.safetensors")
+    train(tiny(phantom, tmp_path, steps=1000, minutes=0.001), progress=False)
+    again = tensors(run / "checkpoint.safetensors")
+    assert all(torch.equal(done[name], again[name]) for name in done), "not one step more"
 
 
 def test_other_options_in_the_same_folder_are_refused(phantom: Path, tmp_path: Path) -> None:
