@@ -44,6 +44,7 @@ class DatasetSpec:
 
     @property
     def num_classes(self) -> int:
+        """How many classes a network tells apart: the organs and the background."""
         return len(self.organs) + 1
 
 

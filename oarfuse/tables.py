@@ -53,6 +53,7 @@ class Evaluation:
 
     @property
     def split(self) -> str:
+        """The split that was scored, ``"not recorded"`` if summary.json does not say."""
         return self.summary.get("split", "not recorded")
 
 

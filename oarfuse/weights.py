@@ -55,10 +55,12 @@ class ModelInfo:
 
     @property
     def spec(self) -> DatasetSpec:
+        """The data set's organs and conventions."""
         return get_spec(self.dataset)
 
     @property
     def num_classes(self) -> int:
+        """How many classes the network tells apart, the background included."""
         return self.spec.num_classes
 
     def build(self) -> nn.Module:

@@ -163,7 +163,7 @@ def body_box(image: NDArray[np.int16], threshold_hu: int = -500) -> tuple[slice,
         Voxels above it count.
     """
     dense = image > threshold_hu
-    plane: NDArray[np.bool_] = dense.any(axis=0)
+    plane = np.any(dense, axis=0)
     lines = (dense.any(axis=(1, 2)), plane.any(axis=1), plane.any(axis=0))
     box = []
     for line, size in zip(lines, image.shape, strict=True):
