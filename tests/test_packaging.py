@@ -53,10 +53,3 @@ def test_no_file_is_long() -> None:
         str(p.relative_to(ROOT)): n for p in sources if (n := len(p.read_text().splitlines())) > 420
     }
     assert long == {}
-
-
-def test_nothing_unpickles() -> None:
-    """No `torch.load`, `pickle.load` or pickled arrays anywhere in the package."""
-    for path in ROOT.glob("oarfuse/**/*.py"):
-        text = path.read_text(encoding="utf-8")
-        assert not re.search(r"torch\.load\(|pickle\.loads?\(|allow_pickle=True", text), path
