@@ -6,7 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
@@ -23,7 +22,7 @@ from oarfuse.config import TrainConfig, load_config
 from oarfuse.errors import OarfuseError
 from oarfuse.files import atomic_path, sole_writer, write_json
 from oarfuse.runtime import git_commit
-from oarfuse.weights import ModelInfo, read_safetensors, save_weights
+from oarfuse.weights import ModelInfo, read_safetensors, save_weights, write_safetensors
 
 CONFIG, ENVIRONMENT = "config.json", "environment.json"
 LOG, VALIDATION = "log.csv", "validation.csv"
@@ -92,7 +91,7 @@ class RunFolder:
                 self._check_config()
                 self._mend_checkpoint()
                 self._writer = SummaryWriter(str(self.folder / "tensorboard"))
-                opening.callback(self._writer.close)
+                opening.callback(self._close_writer)
                 self._open = opening.pop_all()
         return self
 
@@ -103,6 +102,10 @@ class RunFolder:
         trace: TracebackType | None,
     ) -> None:
         self._open.close()
+
+    def _close_writer(self) -> None:
+        with suppress(OSError):  # of a full disk; `_add_row` has said so
+            self._writer.close()
 
     def _mend_checkpoint(self) -> None:
         """Put the previous checkpoint in the place of one that is missing or damaged."""
@@ -196,7 +199,7 @@ class RunFolder:
         }
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         with atomic_path(self.folder / CHECKPOINT) as temporary:
-            save_file(tensors, temporary, metadata=metadata)
+            write_safetensors(temporary, tensors, metadata)
             if (self.folder / CHECKPOINT).exists():
                 os.replace(self.folder / CHECKPOINT, self.folder / PREVIOUS)
 
@@ -240,9 +243,9 @@ class RunFolder:
         self.rows[name].append(row)
         with atomic_path(self.folder / name) as temporary:
             pd.DataFrame(self.rows[name]).to_csv(temporary, index=False, float_format="%.6g")
-        for key, value in row.items():
-            if key not in ("step", "minutes"):
-                self._writer.add_scalar(key, value, row["step"])
+            for key, value in row.items():  # in here, because this too fails when the disk is full
+                if key not in ("step", "minutes"):
+                    self._writer.add_scalar(key, value, row["step"])
         if self.watch:
             self.watch(self.folder)
 

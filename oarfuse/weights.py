@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -81,7 +83,18 @@ def save_weights(
     }
     metadata = {"format": FORMAT, "info": json.dumps(asdict(info))}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        write_safetensors(temporary, tensors, metadata)
+
+
+def write_safetensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write tensors and metadata; raise `OSError` if the disk is full, as Python's files do."""
+    try:
+        save_file(dict(tensors), path, metadata=dict(metadata))
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
 
 
 def read_info(path: str | Path) -> ModelInfo:
