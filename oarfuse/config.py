@@ -84,6 +84,7 @@ class TrainConfig:
         _check(self)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields by name, as ``config.json`` holds them."""
         return dataclasses.asdict(self)
 
 
