@@ -31,7 +31,9 @@ pytestmark = pytest.mark.skipif(
     not (CT.is_file() and LABELS.is_file()),
     reason="needs the real abdominal CT: set OARFUSE_ABDOMEN to the folder that holds it",
 )
-# Label values of the file.
+# Label values of the file. It has TotalSegmentator's first numbering (104 classes), in which the
+# aorta is 7, the pancreas 10 and the right iliac artery 52; in the second the pancreas is 7 and the
+# aorta 52. The shapes tell which it is: see test_label_7_is_the_aorta.
 ITS_LABELS = {
     "spleen": 1,
     "right_kidney": 2,
@@ -39,8 +41,12 @@ ITS_LABELS = {
     "gallbladder": 4,
     "liver": 5,
     "stomach": 6,
-    "pancreas": 7,
-    "aorta": 52,
+    "aorta": 7,
+    "inferior_vena_cava": 8,
+    "portal_and_splenic_vein": 9,
+    "pancreas": 10,
+    "right_adrenal_gland": 11,
+    "left_adrenal_gland": 12,
 }
 
 
@@ -70,8 +76,8 @@ def test_prepared_as_it_is_and_turned_right(data: Path) -> None:
     kept = nib.load(case.image_path)
     assert np.array_equal(np.asanyarray(kept.dataobj), np.asanyarray(original.dataobj))
     assert np.allclose(kept.affine, original.affine)
-    for organ, value in ITS_LABELS.items():
-        assert case.voxels[organ] == int((labels == value).sum()), organ
+    for organ in SYNAPSE.organs:
+        assert case.voxels[organ.name] == int((labels == ITS_LABELS[organ.name]).sum())
     volume = load_case(case)
     assert volume.spacing_mm == pytest.approx((3, 3, 3))
     centre = {o.name: np.argwhere(volume.label == o.label).mean(axis=0) for o in SYNAPSE.organs}
@@ -82,6 +88,21 @@ def test_prepared_as_it_is_and_turned_right(data: Path) -> None:
     assert centre["liver"][0] > centre["right_kidney"][0]
     hu = {o.name: float(np.median(volume.image[volume.label == o.label])) for o in SYNAPSE.organs}
     assert 30 < hu["liver"] < 200 and 30 < hu["spleen"] < 250 and hu["gallbladder"] < hu["liver"]
+
+
+def test_label_7_is_the_aorta(data: Path) -> None:
+    volume = load_case(load_manifest(data).cases[0])
+    extent = {
+        organ.name: np.ptp(np.argwhere(volume.label == organ.label), axis=0) * volume.spacing_mm
+        for organ in SYNAPSE.organs
+    }
+    up, _, across = extent["aorta"]
+    assert up > 120 and across < 50  # a tube along the spine
+    up, _, across = extent["pancreas"]
+    assert across > 1.5 * up  # lies across the belly
+    labels = read_nifti(LABELS)
+    below = np.argwhere(labels.array == 52)[:, 0].max()
+    assert below < np.argwhere(labels.array == 7)[:, 0].min() + 10  # begins where the aorta ends
 
 
 def test_predict_evaluate_and_figure(data: Path, tmp_path: Path) -> None:
