@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,7 @@ def switch_times(
 
     models = {name: build_model("oarfocalfusenet", **common, **o) for name, o in switches.items()}
     return compare_times(
-        {name: (lambda model=model: step(model)) for name, model in models.items()},
-        repeats=repeats,
+        {name: partial(step, model) for name, model in models.items()}, repeats=repeats
     )
 
 

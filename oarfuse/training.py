@@ -128,7 +128,7 @@ def _train(
         bar.update()
         last = state.step == config.steps or _out_of_time(fabric, config, state)
         if last or state.step % config.validate_every == 0:
-            scores = None
+            scores: dict[str, float] = {}
             if run.rank == 0:
                 scores = validate(average.module, manifest.split("validation"), info, config)
             scores = fabric.broadcast(scores)  # the other processes wait here
