@@ -145,8 +145,9 @@ def seed_effects(runs: pd.DataFrame, reference: str = "default") -> pd.DataFrame
     pandas.DataFrame
         One row a switch but the reference: ``difference``, the mean over seeds of its loss minus
         the reference's; ``least`` and ``most``, the same for single seeds; ``spread``, the range
-        of the reference's loss over seeds; ``beyond_chance``, whether all seeds agree in sign and
-        the mean difference exceeds the spread. With few seeds this is a rule of thumb, no test.
+        of the loss over seeds, of the switch or the reference, whichever is larger;
+        ``beyond_chance``, whether all seeds agree in sign and the mean difference exceeds the
+        spread. With few seeds this is a rule of thumb, no test.
     """
     losses = runs.pivot(index="switch", columns="seed", values="loss")
     if reference not in losses.index:
@@ -155,7 +156,8 @@ def seed_effects(runs: pd.DataFrame, reference: str = "default") -> pd.DataFrame
     differences = losses.drop(reference).sub(base, axis=1)
     names = [name for name in dict.fromkeys(runs["switch"]) if name != reference]
     differences = differences.loc[names]
-    spread = float(base.max() - base.min())
+    spreads = (losses.max(axis=1) - losses.min(axis=1)).loc[[*names, reference]]
+    spread = spreads.loc[names].clip(lower=spreads[reference])
     mean = differences.mean(axis=1)
     agree = (differences > 0).all(axis=1) | (differences < 0).all(axis=1)
     return pd.DataFrame(

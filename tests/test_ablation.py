@@ -67,7 +67,7 @@ def test_an_effect_must_exceed_the_seeds() -> None:
     assert list(effects.index) == ["worse", "near", "mixed"]  # in the order of the runs
     assert effects.loc["worse", "difference"] == pytest.approx(0.45)
     assert effects.loc["worse", "least"] == pytest.approx(0.4)
-    assert effects["spread"].tolist() == pytest.approx([0.2] * 3)
+    assert effects["spread"].tolist() == pytest.approx([0.2, 0.2, 0.8])
     # near: both seeds agree but differ by less than the seeds do; mixed: the seeds disagree
     assert effects["beyond_chance"].tolist() == [True, False, False]
     with pytest.raises(OarfuseError, match="no runs named 'base'"):

@@ -63,9 +63,11 @@ def check_07_chance(answer: Collection[str] | None) -> bool:
     if "C" in given:
         hint = "Look at C seed by seed: is it better or worse than the default?"
     elif "A" in given:
-        hint = "Both seeds of A are worse, but by how much compared with the default's own seeds?"
+        hint = "Both seeds of A are worse, but by how much compared with what two seeds of one network differ?"
     else:
-        hint = "For each, take the differences seed by seed and hold them against 1.52 - 1.40."
+        hint = (
+            "For each, take the differences seed by seed and hold them against the seeds' spread."
+        )
     return report(given == {"B"}, hint, "Both seeds agree, and the effect exceeds their spread.")
 
 
