@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from oarfuse.config import TrainConfig
-from oarfuse.data import load_manifest, make_phantom, prepare_openkbp
+from oarfuse.data import load_manifest, make_phantom, prepare_openkbp, prepare_synapse
 from oarfuse.data.manifest import MANIFEST
 
 # Chosen so that training takes about a minute on two cores: half the paper's width, small patches.
@@ -27,25 +27,32 @@ PHANTOM_TRAIN: dict[str, Any] = dict(
 )
 
 
-def phantom_source(folder: str | Path, *, seed: int = 0) -> Path:
-    """Draw the phantom's CSV files beside a prepared folder, in ``folder/../source``.
+def phantom_source(folder: str | Path, *, dataset: str = "openkbp", seed: int = 0) -> Path:
+    """Draw the phantom's source files beside a prepared folder, in ``folder/../source``.
 
-    8 train, 2 validation and 2 test patients with all organs, and one without a right
-    parotid, whom the preparation must leave out. Does nothing if they are there already.
+    8 train, 2 validation and 2 test patients. Of ``openkbp`` besides one without a right parotid,
+    whom the preparation must leave out; ``synapse`` goes to ``folder/../source_synapse``. Does
+    nothing if they are there already.
     """
-    place = Path(folder).parent / "source"
-    return make_phantom(place, train=8, validation=2, test=2, incomplete=1, seed=seed)
+    counts = dict(train=8, validation=2, test=2, seed=seed)
+    if dataset == "synapse":
+        return make_phantom(Path(folder).parent / "source_synapse", dataset=dataset, **counts)
+    return make_phantom(Path(folder).parent / "source", dataset=dataset, incomplete=1, **counts)
 
 
-def phantom_data(folder: str | Path, *, seed: int = 0) -> Path:
+def phantom_data(folder: str | Path, *, dataset: str = "openkbp", seed: int = 0) -> Path:
     """Return a prepared phantom folder (8 train, 2 validation, 2 test), making it if needed.
 
-    The CSV files of `phantom_source` go through the same `prepare_openkbp` as real data. A folder
-    that holds a manifest already, of phantoms or of patients, is left as it is.
+    The files of `phantom_source` go through the same `prepare_openkbp` or `prepare_synapse` as real
+    data. A folder that holds a manifest already, of phantoms or of patients, is left as it is.
     """
     folder = Path(folder)
     if not (folder / MANIFEST).exists() or not load_manifest(folder).complete:
-        prepare_openkbp(phantom_source(folder, seed=seed), folder, progress=False)
+        source = phantom_source(folder, dataset=dataset, seed=seed)
+        if dataset == "synapse":
+            prepare_synapse(source, folder, validation=2, progress=False)
+        else:
+            prepare_openkbp(source, folder, progress=False)
     return folder
 
 

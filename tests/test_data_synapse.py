@@ -19,6 +19,7 @@ from oarfuse.data import load_case, load_manifest, make_phantom, prepare_synapse
 from oarfuse.data.nifti import read_ct
 from oarfuse.data.phantom_abdomen import draw_abdomen
 from oarfuse.data.synapse import CHALLENGE_LABELS, TEST, TRAIN
+from oarfuse.embedded import phantom_data
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import SYNAPSE
 
@@ -331,6 +332,15 @@ def test_phantom_is_repeatable_and_differs_between_patients(
     assert json.loads((again / "phantom.json").read_text())["dataset"] == "synapse"
     other = read_ct(phantom_folder / "RawData/Training/img/img0006.nii.gz").array
     assert (read_ct(again / name).array != other).mean() > 0.3
+
+
+def test_embedded_abdomens(tmp_path: Path) -> None:
+    folder = phantom_data(tmp_path / "prepared", dataset="synapse")
+    manifest = load_manifest(folder)
+    assert manifest.phantom and manifest.dataset == "synapse"
+    counts = [len(manifest.split(name)) for name in ("train", "validation", "test")]
+    assert counts == [8, 2, 2]
+    assert phantom_data(folder, dataset="synapse") == folder
 
 
 @pytest.mark.parametrize("wrong", [{"train": 18, "validation": 1}, {"test": 13}, {"incomplete": 1}])

@@ -30,6 +30,8 @@ from oarfuse.inference import adapt_to_image, predict_slices
 from oarfuse.metrics import case_metrics
 from oarfuse.models import build_model
 from oarfuse.models.slicewise import SliceWise
+from oarfuse.results import load_metrics
+from oarfuse.tables import Evaluation, describe
 from oarfuse.weights import ModelInfo, save_weights
 
 
@@ -131,7 +133,12 @@ def test_how_far_the_mean_moves(data: Path, tmp_path: Path, in_vain: bool) -> No
     text = (tmp_path / "out" / "summary.md").read_text()
     assert "TransUNet's scorer beside ours" in text
     assert f"the mean DSC by {'+' if in_vain else '-'}0.0625" in text
-    assert json.loads((tmp_path / "out" / "summary.json").read_text())["transunet"] == theirs
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["transunet"] == theirs
+    rows = load_metrics(tmp_path / "out" / "metrics.csv")
+    run = Evaluation("vnet", "synapse", tmp_path / "out", rows, summary)
+    scored = describe([run])["mean DSC by TransUNet's scorer"]
+    assert scored.tolist() == ["1.0000" if in_vain else "0.9375"]
 
 
 class Thresholds(nn.Module):
