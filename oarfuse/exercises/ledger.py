@@ -63,7 +63,7 @@ def check_07_chance(answer: Collection[str] | None) -> bool:
     if "C" in given:
         hint = "Look at C seed by seed: is it better or worse than the default?"
     elif "A" in given:
-        hint = "Both seeds of A are worse, but by how much compared with what two seeds of one network differ?"
+        hint = "Both seeds of A are worse, but by more than what two seeds of one network differ?"
     else:
         hint = (
             "For each, take the differences seed by seed and hold them against the seeds' spread."
