@@ -21,6 +21,7 @@ Functions work on *rows*: ``(B, D, H, W, C)``, contiguous, the view of a channel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
@@ -84,7 +85,7 @@ class _DepthwiseConv3d(torch.autograd.Function):
                 spread, weight.flip(2, 3, 4), padding=kernel // 2, groups=channels
             )
         if ctx.needs_input_grad[1]:
-            group = _GROUP if channels % _GROUP == 0 else 1
+            group = math.gcd(channels, _GROUP)
             grouped = torch.ops.aten.convolution_backward(
                 gradient,
                 volume,
