@@ -13,17 +13,20 @@ from oarfuse.config import TrainConfig
 from oarfuse.data import load_manifest, make_phantom, prepare_openkbp, prepare_synapse
 from oarfuse.data.manifest import MANIFEST
 
-# Chosen so that training takes about a minute on two cores: half the paper's width, small patches.
+# Chosen so that a minute on two cores shows every organ: half the paper's width, small patches, a
+# higher rate than the paper's and no augmentation, since eight tame patients are all there is to learn.
 PHANTOM_TRAIN: dict[str, Any] = dict(
     model="oarfocalfusenet",
     model_options={"width": 8},
-    patch_size=(64, 48, 64),
+    patch_size=(64, 48, 48),
     batch_size=1,
-    steps=120,
-    cycle_steps=60,
+    steps=320,
+    max_lr=0.008,
+    cycle_steps=160,
     ema_decay=0.9,
-    validate_every=60,
-    checkpoint_every=60,
+    augment=False,
+    validate_every=160,
+    checkpoint_every=160,
 )
 
 
