@@ -80,7 +80,8 @@ class TrainConfig:
     nodes: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "patch_size", tuple(self.patch_size))
+        if isinstance(self.patch_size, list):  # as JSON has it
+            object.__setattr__(self, "patch_size", tuple(self.patch_size))
         _check(self)
 
     def to_json(self) -> dict[str, Any]:
@@ -106,7 +107,20 @@ def _check(config: TrainConfig) -> None:
         _check_whole(name, getattr(config, name), least=1)
     for name in ("workers", "seed"):
         _check_whole(name, getattr(config, name), least=0)
-    if len(config.patch_size) != 3:
+    for name in ("data", "output", "model", "init"):
+        value = getattr(config, name)
+        if not isinstance(value, str) and not (name == "init" and value is None):
+            raise OarfuseError(f"{name} is {value!r}: give a text.")
+    for name in ("min_lr", "max_lr", "ema_decay", "minutes"):
+        value = getattr(config, name)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number and not (name == "minutes" and value is None):
+            raise OarfuseError(f"{name} is {value!r}: give a number.")
+    if not isinstance(config.augment, bool):
+        raise OarfuseError(f"augment is {config.augment!r}: give True or False.")
+    if not isinstance(config.model_options, dict):
+        raise OarfuseError(f"model_options is {config.model_options!r}: give names with values.")
+    if not isinstance(config.patch_size, tuple) or len(config.patch_size) != 3:
         raise OarfuseError(f"patch_size is {config.patch_size}: give three sides, D H W.")
     for side in config.patch_size:
         _check_whole("patch_size", side, least=1)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
@@ -18,6 +19,7 @@ from tqdm.auto import tqdm
 from oarfuse.config import TrainConfig
 from oarfuse.data.manifest import Case, Manifest, load_case, load_manifest
 from oarfuse.data.patches import PatchDataset, StepSampler
+from oarfuse.errors import OarfuseError
 from oarfuse.inference import predict_labels
 from oarfuse.losses import dice_cross_entropy
 from oarfuse.models import build_model
@@ -147,13 +149,21 @@ def _train(
 def make_fabric(config: TrainConfig) -> Fabric:
     """Return Fabric for the devices and the precision that the configuration asks for."""
     gpu = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return Fabric(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        num_nodes=config.nodes,
-        strategy="ddp" if config.devices * config.nodes > 1 else "auto",
-        precision=choose_precision(config.precision, "cuda" if gpu else "cpu"),
-    )
+    precision = choose_precision(config.precision, "cuda" if gpu else "cpu")
+    try:
+        return Fabric(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.nodes,
+            strategy="ddp" if config.devices * config.nodes > 1 else "auto",
+            precision=precision,
+        )
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise OarfuseError(
+            f"Cannot train on {config.devices} devices of kind {config.accelerator!r} ({reason}): "
+            f"choose others, or in a notebook one device."
+        ) from error
 
 
 def _rank(fabric: Fabric, config: TrainConfig) -> int:

@@ -155,6 +155,21 @@ def read_safetensors(
     return tensors, metadata
 
 
+def _check_info(info: ModelInfo) -> None:
+    """Raise `ValueError` with the name of a field that cannot be used."""
+    numbers = {
+        "window_hu": (info.window_hu, 2),
+        "patch_size": (info.patch_size, 3),
+        "spacing_mm": (info.spacing_mm, 3),
+        "spacing_range_mm": (sum(info.spacing_range_mm, ()), 6),
+    }
+    for name, (values, count) in numbers.items():
+        if len(values) != count or not all(isinstance(value, int | float) for value in values):
+            raise ValueError(f"{name} is {list(values)}")
+    if not isinstance(info.options, dict):
+        raise ValueError(f"options is {info.options!r}")
+
+
 def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Tensor], ModelInfo]:
     tensors, metadata = read_safetensors(path, with_tensors=with_tensors)
     if metadata.get("format") != FORMAT:
@@ -171,6 +186,7 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Tensor], ModelIn
         content["spacing_range_mm"] = tuple(tuple(row) for row in content["spacing_range_mm"])
         info = ModelInfo(**content)
         get_spec(info.dataset)
+        _check_info(info)
     except (KeyError, TypeError, ValueError) as error:
         raise OarfuseError(
             f"{path} has damaged metadata ({error}): use a file that `oarfuse train` wrote."

@@ -56,7 +56,7 @@ def build_model(name: str, in_channels: int = 1, num_classes: int = 6, **options
     OarfuseError
         If the name or an option is unknown, or a value is out of range.
     """
-    if name not in _BUILDERS:
+    if not isinstance(name, str) or name not in _BUILDERS:
         raise OarfuseError(
             f"There is no model named {name!r}: choose one of {', '.join(_BUILDERS)}."
         )
@@ -76,4 +76,13 @@ def build_model(name: str, in_channels: int = 1, num_classes: int = 6, **options
             f"The model {name!r} has no option {unknown[0]!r}: "
             f"it takes {', '.join(known) or 'none'}."
         )
-    return builder(in_channels=in_channels, num_classes=num_classes, **options)
+    try:
+        return builder(in_channels=in_channels, num_classes=num_classes, **options)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        if isinstance(error, OarfuseError) or not options:
+            raise
+        said = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        reason = str(error).partition("\n")[0]
+        raise OarfuseError(
+            f"The model {name!r} cannot be built with {said} ({reason}): mend these options."
+        ) from error

@@ -1,0 +1,407 @@
+"""Bad input, one row a fault: each is answered with one sentence, and finished files stay."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from openkbp_files import patient_files, write_source, zip_source
+from safetensors.torch import save_file
+from small_data import write_small_data
+
+from oarfuse import build_model
+from oarfuse.config import TrainConfig
+from oarfuse.data import load_case, load_manifest, prepare_openkbp, read_ct
+from oarfuse.data.sparse_csv import read_ct as parse_ct
+from oarfuse.data.sparse_csv import read_mask, read_spacing
+from oarfuse.errors import OarfuseError
+from oarfuse.evaluation import evaluate, score_predictions
+from oarfuse.inference import predict_file
+from oarfuse.runs import read_curves
+from oarfuse.weights import ModelInfo, load_weights, save_weights
+
+INFO = ModelInfo(
+    model="oarfocalfusenet",
+    options={"width": 2},
+    dataset="openkbp",
+    window_hu=(-160.0, 400.0),
+    patch_size=(32, 16, 16),
+    spacing_mm=(4.0, 4.0, 4.0),
+    spacing_range_mm=((4.0, 4.0, 4.0), (4.0, 4.0, 4.0)),
+    phantom=True,
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`provoke` gets a folder with everything whole in it; `says` must be in the message."""
+
+    name: str
+    provoke: Callable[[Path], Any]
+    says: str
+
+
+# --- how things are damaged and used -----------------------------------------------------------
+
+
+def csv(read: Callable[[bytes, str], Any], content: bytes) -> Callable[[Path], Any]:
+    return lambda folder: read(content, "pt_1/file.csv")
+
+
+def patient(stem: str, text: str | None) -> Callable[[Path], Any]:
+    """Prepare a source in which one file of the second patient reads so, or is missing."""
+
+    def provoke(folder: Path) -> Any:
+        files = patient_files(2)
+        if text is None:
+            del files[stem]
+        else:
+            files[stem] = text
+        source = write_source(folder / "kbp", {"train/pt_1": patient_files(), "train/pt_2": files})
+        return prepare_openkbp(source, folder / "out", progress=False)
+
+    return provoke
+
+
+def archive(damage: Callable[[Path], None], **options: Any) -> Callable[[Path], Any]:
+    def provoke(folder: Path) -> Any:
+        path = folder / "kbp.zip"
+        zip_source(write_source(folder / "kbp", {"train/pt_1": patient_files()}), path)
+        damage(path)
+        return prepare_openkbp(path, folder / "out", progress=False, **options)
+
+    return provoke
+
+
+def rewrite(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(change(path.read_bytes())) and None
+
+
+def member(name: str) -> Callable[[Path], None]:
+    def add(path: Path) -> None:
+        with zipfile.ZipFile(path, "a") as file:
+            file.writestr(name, "x")
+
+    return add
+
+
+def nifti(
+    array: np.ndarray | None = None,
+    *,
+    affine: np.ndarray | None = None,
+    damage: Callable[[bytes], bytes] | None = None,
+    header: dict[str, Any] | None = None,
+    read: Callable[[Path], Any] = read_ct,
+) -> Callable[[Path], Any]:
+    def provoke(folder: Path) -> Any:
+        values = ct() if array is None else array
+        image = nib.Nifti1Image(values, np.diag([2.0, 2, 3, 1]) if affine is None else affine)
+        content = bytearray(image.to_bytes())
+        if header:
+            for key, value in header.items():
+                image.header[key] = value
+            image.header["vox_offset"] = 352
+            content[:348] = image.header.binaryblock  # nibabel itself would mend it
+        path = folder / "bad.nii"
+        path.write_bytes(damage(bytes(content)) if damage else bytes(content))
+        return read(path)
+
+    return provoke
+
+
+def ct() -> np.ndarray:
+    return np.random.default_rng(0).integers(-1000, 1500, (8, 9, 10)).astype(np.int16)
+
+
+def weights(change: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    def provoke(folder: Path) -> Any:
+        path = folder / "bad.safetensors"
+        save_weights(path, INFO.build().state_dict(), INFO)
+        change(path)
+        return load_weights(path)
+
+    return provoke
+
+
+def metadata(**changes: Any) -> Callable[[Path], Any]:
+    """Weights whose metadata lie: None removes a field."""
+
+    def change(path: Path) -> None:
+        content: dict[str, Any] = json.loads(json.dumps(INFO.__dict__))
+        content.update(changes)
+        content = {key: value for key, value in content.items() if value is not None}
+        about = {"format": "oarfuse-weights/1", "info": json.dumps(content)}
+        save_file(INFO.build().state_dict(), path, metadata=about)
+
+    return weights(change)
+
+
+def config(**changes: Any) -> Callable[[Path], Any]:
+    return lambda folder: TrainConfig(**{"data": str(folder), "output": "run", **changes})
+
+
+def model(name: Any, **options: Any) -> Callable[[Path], Any]:
+    return lambda folder: build_model(name, **options)
+
+
+def manifest(**changes: Any) -> Callable[[Path], Any]:
+    def provoke(folder: Path) -> Any:
+        write_small_data(folder / "data", train=1, validation=0)
+        path = folder / "data/manifest.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+        return load_manifest(folder / "data")
+
+    return provoke
+
+
+def case(damage: Callable[[Path], Any], kind: str = "label") -> Callable[[Path], Any]:
+    def provoke(folder: Path) -> Any:
+        (found,) = write_small_data(folder / "data", train=1, validation=0).cases
+        damage(getattr(found, f"{kind}_path"))
+        return load_case(found)
+
+    return provoke
+
+
+def labels(values: np.ndarray) -> Callable[[Path], Any]:
+    """Score a label file of another program."""
+
+    def provoke(folder: Path) -> Any:
+        write_small_data(folder / "data", train=0, validation=1)
+        (folder / "predictions").mkdir()
+        image = nib.Nifti1Image(values, np.diag([4.0, 4, 4, 1]))
+        nib.save(image, folder / "predictions/pt_1.nii.gz")
+        return score_predictions(
+            folder / "predictions", folder / "data", "validation", folder / "out",
+            method="other", progress=False,
+        )  # fmt: skip
+
+    return provoke
+
+
+def prediction(**options: Any) -> Callable[[Path], Any]:
+    def provoke(folder: Path) -> Any:
+        save_weights(folder / "w.safetensors", INFO.build().state_dict(), INFO)
+        nib.save(nib.Nifti1Image(ct(), np.diag([4.0, 4, 4, 1])), folder / "ct.nii.gz")
+        files = {"weights": folder / "w.safetensors", "source": folder / "ct.nii.gz"}
+        arguments = {**files, "output": folder / "out.nii.gz", "device": "cpu", **options}
+        return predict_file(**arguments)
+
+    return provoke
+
+
+def evaluation(split: str, **options: Any) -> Callable[[Path], Any]:
+    def provoke(folder: Path) -> Any:
+        write_small_data(folder / "data", train=0, validation=1)
+        info = replace(INFO, **options)
+        save_weights(folder / "w.safetensors", info.build().state_dict(), info)
+        return evaluate(
+            folder / "w.safetensors", folder / "data", split, folder / "out", progress=False
+        )
+
+    return provoke
+
+
+def size(*sides: int) -> Callable[[Path], Any]:
+    return lambda folder: build_model("oarfocalfusenet", width=2)(torch.zeros(1, 1, *sides))
+
+
+def colour() -> np.ndarray:
+    return np.zeros((4, 4, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+
+
+def holding(value: float) -> np.ndarray:
+    array = ct().astype(np.float32)
+    array[0, 0, 0] = value
+    return array
+
+
+NO_CODES = {"sform_code": 0, "qform_code": 0}
+TILTED = np.array([[2.0, 0, 0, 0], [0, 2, 2, 0], [0, 0, 0, 0], [0, 0, 0, 1]])
+
+FAULTS = [
+    # CSV
+    Fault("ct empty", csv(parse_ct, b""), "is empty"),
+    Fault("ct truncated", csv(parse_ct, b",data\n5,515.0\n6,51"), "middle of a line"),
+    Fault("ct without header", csv(parse_ct, b"5,515.0\n"), "header"),
+    Fault("ct without voxels", csv(parse_ct, b",data\n"), "lists no voxel"),
+    Fault("ct NaN", csv(parse_ct, b",data\n5,nan\n"), "nan"),
+    Fault("ct infinite", csv(parse_ct, b",data\n5,inf\n"), "inf"),
+    Fault("ct text", csv(parse_ct, b",data\n5,bone\n"), "'bone'"),
+    Fault("ct beyond 16 bits", csv(parse_ct, b",data\n5,40000.0\n"), "40000"),
+    Fault("ct voxel outside", csv(parse_ct, b",data\n2097152,5.0\n"), "2097152"),
+    Fault("ct voxel negative", csv(parse_ct, b",data\n-4,5.0\n"), "-4"),
+    Fault("ct voxel twice", csv(parse_ct, b",data\n5,1.0\n5,2.0\n"), "voxel 5 more than once"),
+    Fault("ct with a third column", csv(parse_ct, b",data\n5,1.0,9\n"), "line 2"),
+    Fault("ct binary", csv(parse_ct, bytes(range(256))), "middle of a line"),
+    Fault("mask with values", csv(read_mask, b",data\n5,1.0\n"), "holds values"),
+    Fault("spacing missing", csv(read_spacing, b"4.5\n4.5\n"), "2 voxel sizes"),
+    Fault("spacing negative", csv(read_spacing, b"4.5\n-4.5\n3\n"), "-4.5 mm"),
+    Fault("spacing zero", csv(read_spacing, b"4.5\n0\n3\n"), "0 mm"),
+    Fault("spacing NaN", csv(read_spacing, b"nan\n4.5\n3\n"), "nan mm"),
+    Fault("spacing in cm", csv(read_spacing, b"0.04\n0.04\n0.03\n"), "0.04 mm"),
+    # sources
+    Fault("organ empty", patient("Mandible", ""), "pt_2/Mandible.csv is empty"),
+    Fault("ct missing", patient("ct", None), "pt_2/ct.csv"),
+    Fault("spacing missing", patient("voxel_dimensions", None), "pt_2/voxel_dimensions.csv"),
+    Fault("zip truncated", archive(rewrite(lambda data: data[:-200])), "no readable ZIP"),
+    Fault("zip empty", archive(rewrite(lambda data: b"")), "no readable ZIP"),
+    Fault("zip is a pickle", archive(rewrite(lambda data: pickle.dumps(1))), "no readable ZIP"),
+    Fault("zip escapes upwards", archive(member("../x.csv")), "leaves the archive"),
+    Fault("zip escapes to the root", archive(member("/etc/x.csv")), "leaves the archive"),
+    Fault("zip escapes to a drive", archive(member("C:/x.csv")), "leaves the archive"),
+    Fault("zip of two data sets", archive(member("b/train-pats/pt_1/ct.csv")), "several data"),
+    Fault("unknown split rule", archive(lambda path: None, split_rule="dice"), "folders, lexico"),
+    Fault("no source", lambda folder: prepare_openkbp(folder / "x", folder / "out"), "no source"),
+    # NIfTI
+    Fault("nifti missing", lambda folder: read_ct(folder / "bad.nii"), "There is no"),
+    Fault("nifti empty", nifti(damage=lambda data: b""), "damaged or no NIfTI"),
+    Fault("nifti text", nifti(damage=lambda data: b"text " * 99), "damaged or no NIfTI"),
+    Fault("nifti cut header", nifti(damage=lambda data: data[:200]), "damaged or no NIfTI"),
+    Fault("nifti cut voxels", nifti(damage=lambda data: data[:-99]), "damaged or no NIfTI"),
+    Fault("gzip cut", nifti(damage=lambda data: gzip.compress(data)[:-99]), "damaged or no NIfTI"),
+    Fault("nifti 4D", nifti(np.zeros((4, 4, 4, 3), np.int16)), "three dimensions"),
+    Fault("nifti 2D", nifti(np.zeros((4, 4), np.int16)), "three dimensions"),
+    Fault("nifti complex", nifti(np.zeros((4, 4, 4), np.complex64)), "integers or real"),
+    Fault("nifti colour", nifti(colour()), "integers or real"),
+    Fault("HU NaN", nifti(holding(np.nan)), "NaN or infinite"),
+    Fault("HU infinite", nifti(holding(np.inf)), "NaN or infinite"),
+    Fault("HU windowed", nifti(np.clip(ct(), -160, 400)), "Hounsfield"),
+    Fault("HU normalised", nifti(ct().astype(np.float32) / 1500), "Hounsfield"),
+    Fault("HU with offset", nifti((ct() + 1024).astype(np.int16)), "Hounsfield"),
+    Fault("label map as ct", nifti((ct() % 6).astype(np.uint8)), "Hounsfield"),
+    Fault("no orientation", nifti(header=NO_CODES), "which way the patient lies"),
+    Fault(
+        "no spacing",
+        nifti(header={"sform_code": 0, "qform_code": 1, "pixdim": [1, 0, 2, 2, 0, 0, 0, 0]}),
+        "true spacing",
+    ),
+    Fault(
+        "negative spacing",
+        nifti(header={"sform_code": 0, "qform_code": 1, "pixdim": [1, 2, -2, 2, 0, 0, 0, 0]}),
+        "true spacing",
+    ),
+    Fault("flat affine", nifti(header={"sform_code": 1, "srow_z": [0, 0, 0, 0]}), "spacing"),
+    Fault(
+        "sheared flat affine",
+        nifti(affine=None, header={"sform_code": 1, "srow_y": TILTED[1], "srow_z": TILTED[2]}),
+        "affine",
+    ),
+    Fault("NaN affine", nifti(header={"sform_code": 1, "srow_x": [np.nan, 0, 0, 0]}), "bad.nii"),
+    # prepared folders
+    Fault("no manifest", lambda folder: load_manifest(folder), "There is no"),
+    Fault("manifest of another format", manifest(format="x/9"), "format"),
+    Fault("wrong organ names", manifest(classes=["background", "heart"]), "classes"),
+    Fault("unknown data set", manifest(dataset="brats"), "brats"),
+    Fault("manifest without cases", manifest(cases=None), "manifest.json"),
+    Fault("label damaged", case(lambda path: path.write_bytes(b"x")), "damaged or no NIfTI"),
+    Fault("label gone", case(lambda path: path.unlink()), "There is no"),
+    Fault(
+        "image of another type",
+        case(
+            lambda path: nib.save(nib.Nifti1Image(np.zeros((32,) * 3, np.uint8), np.eye(4)), path),
+            "image",
+        ),
+        "promises",
+    ),
+    Fault(
+        "label of another shape",
+        case(
+            lambda path: nib.save(
+                nib.Nifti1Image(np.zeros((32, 32, 31), np.uint8), np.eye(4)), path
+            )
+        ),
+        "promises",
+    ),
+    # label maps of other programs
+    Fault("unknown label values", labels(np.full((32,) * 3, 9, np.uint8)), "labels 0 to 5"),
+    Fault("negative label values", labels(np.full((32,) * 3, -1, np.int16)), "labels 0 to 5"),
+    Fault("probabilities", labels(np.full((32,) * 3, 0.5, np.float32)), "fractions"),
+    Fault("labels on another grid", labels(np.zeros((32, 32, 16), np.uint8)), "resample"),
+    # weights
+    Fault("weights missing", lambda folder: load_weights(folder / "w.pt"), "There is no"),
+    Fault("weights cut", weights(rewrite(lambda data: data[:-50])), "not a readable"),
+    Fault("weights empty", weights(rewrite(lambda data: b"")), "not a readable"),
+    Fault("pickle renamed", weights(rewrite(lambda data: pickle.dumps([1]))), "not a readable"),
+    Fault("torch.save renamed", weights(lambda path: torch.save([1], path)), "not a readable"),
+    Fault(
+        "foreign safetensors",
+        weights(lambda path: save_file({"a": torch.zeros(1)}, path)),
+        "metadata",
+    ),
+    Fault("weights of another width", metadata(options={"width": 4}), "another architecture"),
+    Fault("weights of another model", metadata(model="msf3d"), "another architecture"),
+    Fault("weights of an unknown model", metadata(model="nnunet"), "nnunet"),
+    Fault("weights of an unknown data set", metadata(dataset="brats"), "brats"),
+    Fault("weights without a window", metadata(window_hu=None), "window_hu"),
+    Fault("weights with a bent patch", metadata(patch_size=[32, 32]), "patch_size"),
+    Fault("weights with a bent window", metadata(window_hu=["a", "b"]), "window_hu"),
+    Fault("weights with bent options", metadata(options=[1]), "options"),
+    # options and parameters of notebooks
+    Fault("unknown model", model("resnet"), "'resnet'"),
+    Fault("model that is no name", model(3), "3"),
+    Fault("unknown option", model("msf3d", depth=3), "'depth'"),
+    Fault("option of the wrong type", model("msf3d", width="wide"), "width"),
+    Fault("option out of range", model("msf3d", width=0), "width"),
+    Fault("classes as text", model("msf3d", num_classes="6"), "num_classes"),
+    Fault("sides not divisible by 16", size(32, 24, 32), "divide by 16"),
+    Fault("no channel axis", size(32, 32), "(1, 1, 32, 32)"),
+    Fault("steps as text", config(steps="100"), "steps"),
+    Fault("steps with a fraction", config(steps=2.5), "steps"),
+    Fault("seed negative", config(seed=-1), "seed"),
+    Fault("patch of two sides", config(patch_size=(32, 32)), "three sides"),
+    Fault("patch as a number", config(patch_size=32), "patch_size"),
+    Fault("rate as text", config(max_lr="fast"), "max_lr"),
+    Fault("rate NaN", config(max_lr=float("nan")), "learning rates"),
+    Fault("minutes as text", config(minutes="ten"), "minutes"),
+    Fault("augment as text", config(augment="yes"), "augment"),
+    Fault("model options as text", config(model_options="width=2"), "model_options"),
+    Fault("unknown precision", config(precision="fp8"), "precision"),
+    Fault("decay of 1", config(ema_decay=1.0), "ema_decay"),
+    Fault("no run folder", lambda folder: read_curves(folder), "log.csv"),
+    # prediction and evaluation
+    Fault("unknown device", prediction(device="tpu9"), "tpu9"),
+    Fault("output of another kind", prediction(output=Path("x.png")), "x.png"),
+    Fault("ct is the weights", prediction(source=Path(__file__)), "test_faults.py"),
+    Fault("unknown split", evaluation("tests"), "'tests'"),
+    Fault("empty split", evaluation("test"), "no test cases"),
+    Fault(
+        "weights of another data set",
+        evaluation("validation", dataset="synapse"),
+        "was trained for synapse",
+    ),
+]
+
+
+def snapshot(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
+def test_one_sentence_and_finished_files_stay(fault: Fault, tmp_path: Path) -> None:
+    finished = tmp_path / "finished"
+    finished.mkdir()
+    (finished / "result.json").write_text("{}")
+    before = snapshot(finished)
+    with pytest.raises(OarfuseError) as caught:
+        fault.provoke(tmp_path)
+    said = str(caught.value)
+    assert fault.says in said
+    assert "\n" not in said and said.rstrip().endswith((".", ")"))
+    assert snapshot(finished) == before
+    assert not list(tmp_path.rglob("*.partial*"))
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(FAULTS) >= 60
+    assert len({(fault.name, fault.says) for fault in FAULTS}) == len(FAULTS)
