@@ -14,7 +14,7 @@ from oarfuse.data import load_manifest, make_phantom, prepare_openkbp, prepare_s
 from oarfuse.data.manifest import MANIFEST
 
 # Chosen so that a minute on two cores shows every organ: half the paper's width, small patches, a
-# higher rate than the paper's and no augmentation, since eight tame patients are all there is to learn.
+# higher rate than the paper's and no augmentation: eight tame patients are all there is to learn.
 PHANTOM_TRAIN: dict[str, Any] = dict(
     model="oarfocalfusenet",
     model_options={"width": 8},
