@@ -46,7 +46,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 60_000  # ms; generous, because a busy machine starts kernels slowly
+PATIENCE = 120_000  # ms; generous, because a busy machine starts kernels slowly
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
