@@ -1,0 +1,165 @@
+"""Does every method learn one phantom patient by heart? Loss and DSC before and after.
+
+A network that cannot do that is wired wrongly, whatever its shapes say. The patient is the
+abdominal phantom thinned to every third voxel in the slice and every second slice, whole in each
+step: Dice + cross-entropy (and DARR's auxiliary losses), Adam. The networks are small where they
+have a size to choose. The scores say nothing about patients: there is no test. Seconds are those of
+the processor, so that other work on the machine does not count.
+
+    python benchmarks/overfit.py --output benchmarks/results/overfit.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from oarfuse.data.patches import scale_window
+from oarfuse.data.phantom_abdomen import draw_abdomen
+from oarfuse.data.synapse import CHALLENGE_LABELS
+from oarfuse.files import write_json
+from oarfuse.losses import dice_cross_entropy
+from oarfuse.models import build_model, model_names
+from oarfuse.organs import SYNAPSE
+from oarfuse.runtime import environment, keep_freed_memory
+
+VIT = {"img_size": 48, "width": 96, "depth": 4, "heads": 4, "dropout": 0.0}
+SMALL: dict[str, dict[str, Any]] = {
+    "oarfocalfusenet": {"width": 8},
+    "msf3d": {"width": 8},
+    "unet3d": {"features": [8, 16, 32, 64, 128]},
+    "attunet": {"channels": [8, 16, 32, 64]},
+    "dynunet": {"filters": [8, 16, 32, 64]},
+    "unetr": {
+        "patch_size": [32, 48, 48],
+        "feature_size": 8,
+        "hidden_size": 96,
+        "mlp_dim": 192,
+        "num_heads": 4,
+    },
+    "swinunetr": {"feature_size": 12},
+    "r50_unet": {"decoder_channels": [64, 32, 32, 16, 16]},
+    "r50_attnunet": {"decoder_channels": [64, 32, 32, 16, 16]},
+    "vit_none": VIT,
+    "vit_cup": VIT,
+    "r50_vit_cup": VIT,
+    "transunet": VIT,
+}
+SIZE = (32, 48, 48)  # the volume, continued to a size that every network takes
+
+
+def patient(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return image (1, 1, D, H, W) in 0..1 and label (1, 1, D, H, W) of the thinned phantom."""
+    drawn = draw_abdomen(np.random.default_rng((seed, 5)))
+    classes = np.zeros(max(CHALLENGE_LABELS.values()) + 1, np.int64)
+    for organ in SYNAPSE.organs:
+        classes[CHALLENGE_LABELS[organ.name]] = organ.label
+    # (posterior, left, inferior) -> (D, H, W) toward superior, posterior, left
+    hu, label = (
+        np.ascontiguousarray(array[::3, ::3, ::2].transpose(2, 0, 1)[::-1])
+        for array in (drawn.ct, classes[drawn.label])
+    )
+    extra = [(0, side - own) for side, own in zip(SIZE, hu.shape, strict=True)]
+    image = scale_window(torch.from_numpy(np.pad(hu, extra, mode="edge")), SYNAPSE.window_hu)
+    return image[None, None], torch.from_numpy(np.pad(label, extra, mode="edge"))[None, None]
+
+
+@torch.no_grad()
+def mean_dsc(network: torch.nn.Module, image: torch.Tensor, label: torch.Tensor) -> float:
+    """Mean DSC over the organs that the patient has, in evaluation mode."""
+    predicted = network.eval()(image).argmax(dim=1, keepdim=True)
+    network.train()
+    scores = []
+    for organ in SYNAPSE.organs:
+        ours, truth = predicted == organ.label, label == organ.label
+        if truth.any():
+            scores.append(2 * (ours & truth).sum().item() / (ours.sum() + truth.sum()).item())
+    return float(np.mean(scores))
+
+
+def overfit(name: str, steps: int, enough: float, lr: float = 0.002) -> dict[str, Any]:
+    """Train one method until its DSC is `enough` or `steps` are over."""
+    torch.manual_seed(0)
+    image, label = patient()
+    network = build_model(name, 1, SYNAPSE.num_classes, **SMALL.get(name, {})).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
+    loss_function = dice_cross_entropy()
+    before = dsc = mean_dsc(network, image, label)
+    losses = []
+    start = time.process_time()
+    for step in range(1, steps + 1):
+        loss = loss_function(network(image), label)
+        losses.append(loss.item())
+        if hasattr(network, "auxiliary_loss"):
+            loss = loss + network.auxiliary_loss(image)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 10 == 0 or step == steps:
+            dsc = mean_dsc(network, image, label)
+            if dsc >= enough:
+                break
+    return {
+        "model": name,
+        "options": SMALL.get(name, {}),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "loss_before": losses[0],
+        "loss_after": losses[-1],
+        "dsc_before": before,
+        "dsc_after": dsc,
+        "steps": step,
+        "cpu_seconds": time.process_time() - start,
+    }
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """Return the table as Markdown."""
+    lines = [
+        "| method | parameters | loss before | after | DSC before | after | steps | CPU seconds |",
+        "|---|" + "---:|" * 7,
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['model']} | {row['parameters'] / 1e6:.2f} M | {row['loss_before']:.3f} | "
+            f"{row['loss_after']:.3f} | {row['dsc_before']:.3f} | {row['dsc_after']:.3f} | "
+            f"{row['steps']} | {row['cpu_seconds']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="JSON file; goes on in it")
+    parser.add_argument("--models", nargs="+", default=list(model_names()))
+    parser.add_argument("--steps", type=int, default=150, help="at most")
+    parser.add_argument("--enough", type=float, default=0.9, help="mean DSC at which to stop")
+    options = parser.parse_args()
+    keep_freed_memory()
+    rows: list[dict[str, Any]] = []
+    if options.output.exists():
+        rows = json.loads(options.output.read_text(encoding="utf-8"))["rows"]
+    for name in options.models:
+        if name in [row["model"] for row in rows]:
+            continue
+        rows.append(overfit(name, options.steps, options.enough))
+        print(json.dumps(rows[-1]), flush=True)
+        content = {
+            "what": "One phantom patient learned by heart; evaluation mode, no test data",
+            "data": f"abdominal phantom, seed 0, thinned to {SIZE} voxels",
+            "most_steps": options.steps,
+            "enough_dsc": options.enough,
+            "environment": environment(),
+            "rows": rows,
+        }
+        write_json(options.output, content)
+    print(markdown(rows))
+
+
+if __name__ == "__main__":
+    main()
