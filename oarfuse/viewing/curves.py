@@ -223,11 +223,11 @@ def plot_boxes(
     left = 0.25 + 0.075 * max(len(name) for name in methods)
     width = (WIDTH_IN - left - 0.12 - 0.14 * (across - 1)) / across
     height = 0.3 + 0.34 * len(methods)
-    patients = max(frame["case"].nunique() for frame in frames.values())
+    cases = max(frame["case"].nunique() for frame in frames.values())
     better = "further right is better" if more_is_better else "further left is better"
     caption = (
-        f"{label} of {patients} patients, {better}. Box: quartiles; bar: median; diamond: mean; "
-        "whiskers: 1.5 interquartile ranges; each dot is one patient (cases without a value are "
+        f"{label} of {cases} cases, {better}. Box: quartiles; bar: median; diamond: mean; "
+        "whiskers: 1.5 interquartile ranges; each dot is one case (those without a value are "
         "left out)."
     )
     every = pd.concat([pd.to_numeric(frame[metric], errors="coerce") for frame in frames.values()])

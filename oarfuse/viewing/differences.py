@@ -51,9 +51,9 @@ def plot_differences(
     label, more_is_better = METRICS.get(metric, (metric, True))
     caption = (
         f"{label} of each method minus that of {reference}, paired over up to "
-        f"{rows['patients'].max()} patients; {'right' if more_is_better else 'left'} of the line "
+        f"{rows['patients'].max()} cases; {'right' if more_is_better else 'left'} of the line "
         "is better than the reference. Dot: mean difference; bar: 95 % bootstrap interval over "
-        "patients; filled: p below 0.05 after Holm's correction (Wilcoxon signed-rank test)."
+        "cases; filled: p below 0.05 after Holm's correction (Wilcoxon signed-rank test)."
     )
     left, gap = 1.25, 0.3
     width = (WIDTH_IN - left - 0.15 - gap * (len(methods) - 1)) / len(methods)
