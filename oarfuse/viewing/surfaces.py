@@ -32,7 +32,7 @@ DIRECTIONS = (("S", "I"), ("P", "A"), ("L", "R"))  # letters along (D, H, W), fo
 SMOOTHING_MM = 3.0
 PIXEL_MM = 0.8
 LIGHT = np.array([-0.45, -0.6, 0.66])  # (right, down, towards the viewer): from the upper left
-MARGIN_MM = 12.0
+MARGIN_MM = 18.0  # room for the letters at the edges
 
 
 def view_axes(azimuth: float, elevation: float) -> np.ndarray:
