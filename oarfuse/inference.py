@@ -71,7 +71,7 @@ def predict_labels(
         slice(max(side.start - BODY_MARGIN, 0), min(side.stop + BODY_MARGIN, size))
         for side, size in zip(body_box(image_hu), image_hu.shape, strict=True)
     )
-    image = torch.from_numpy(np.ascontiguousarray(image_hu[box])).to(chosen)
+    image = torch.from_numpy(image_hu[box].copy()).to(chosen)
     volume = scale_window(image, info.window_hu)[None, None]  # (1, 1, D, H, W)
     if adapt_steps:
         model = adapt_to_image(model, volume, info, steps=adapt_steps)
@@ -262,7 +262,7 @@ def _sides_to_work_on(
 
 
 def _resize(image: NDArray[np.int16], sides: tuple[int, ...]) -> NDArray[np.int16]:
-    volume = torch.from_numpy(np.ascontiguousarray(image)).float()[None, None]
+    volume = torch.from_numpy(image.copy()).float()[None, None]
     # Averaging over the voxels that merge is what a scanner with larger voxels does.
     smaller = tuple(min(new, old) for new, old in zip(sides, image.shape, strict=True))
     volume = F.adaptive_avg_pool3d(volume, smaller)

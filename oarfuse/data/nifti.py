@@ -87,7 +87,7 @@ def parse_nifti(data: bytes, path: Path) -> NiftiVolume:
         )
     try:
         stored = np.asanyarray(image.dataobj).reshape(shape, order="F")
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as error:
         raise _damaged(path, error) from error
     if stored.dtype.kind == "f":
         stored = stored.astype(np.float32, copy=False)
@@ -95,7 +95,8 @@ def parse_nifti(data: bytes, path: Path) -> NiftiVolume:
             raise OarfuseError(f"{path} holds NaN or infinite voxels: replace them by numbers.")
     turned = apply_orientation(stored, ornt_transform(io_orientation(affine), _SPL))
     sizes = _in_spl_order(np.linalg.norm(affine[:3, :3], axis=0), affine)
-    return NiftiVolume(np.ascontiguousarray(turned), sizes, affine, image.header, path)
+    # Copied in any case: a turned axis of one voxel is contiguous for NumPy, but not for PyTorch.
+    return NiftiVolume(turned.copy(order="C"), sizes, affine, image.header, path)
 
 
 def read_ct(path: str | Path) -> NiftiVolume:
