@@ -76,7 +76,7 @@ def test_live_curves_replace_one_output(tmp_path, monkeypatch):
         return Handle()
 
     monkeypatch.setattr("oarfuse.viewing.live.display", display)
-    live = LiveCurves(OPENKBP, seconds=1000)
+    live = LiveCurves(OPENKBP, every=1000)
     live(tmp_path)
     assert not shown, "nothing is logged yet"
     pd.DataFrame({"step": [10], "minutes": [1], "loss": [2.0], "lr": [0.001]}).to_csv(
