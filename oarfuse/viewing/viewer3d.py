@@ -33,7 +33,7 @@ def volume_viewer(
     *,
     spec: DatasetSpec,
     opacity: float = 0.6,
-    height: int = 420,
+    height: int = 640,
 ) -> Any:
     """Return a NiiVue widget: three planes and a 3D rendering, to be turned with the mouse.
 
@@ -61,7 +61,7 @@ def volume_viewer(
         if not Path(path).is_file():
             raise OarfuseError(f"There is no {path}: give a NIfTI file.")
     try:
-        from ipyniivue import NiiVue, ShowRender, SliceType, Volume
+        from ipyniivue import MultiplanarType, NiiVue, ShowRender, SliceType, Volume
     except ImportError as error:
         raise OarfuseError(
             "The 3D viewer needs ipyniivue: install it with `pip install ipyniivue`."
@@ -74,6 +74,7 @@ def volume_viewer(
     labels.set_colormap_label(label_colormap(spec))
     viewer = NiiVue(height=height)
     viewer.opts.slice_type = SliceType.MULTIPLANAR
+    viewer.opts.multiplanar_layout = MultiplanarType.GRID
     viewer.opts.multiplanar_show_render = ShowRender.ALWAYS
     viewer.opts.is_radiological_convention = True  # the patient's right on the viewer's left
     viewer.load_volumes([image, labels])
