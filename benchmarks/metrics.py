@@ -17,7 +17,6 @@ import argparse
 import importlib.metadata
 import importlib.util
 import os
-import platform
 import statistics
 import sys
 import time
@@ -42,7 +41,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from oarfuse.files import write_json
+from oarfuse.machine import usable_cores
 from oarfuse.metrics import case_metrics, distance_sets, surface
+from oarfuse.runtime import environment
 
 RESULTS = Path(__file__).parent / "results" / "metrics.json"
 TOLERANCE_MM = 2.0
@@ -336,7 +337,7 @@ def compare_growth(sides: tuple[int, ...], repeats: int) -> dict[str, Any]:
 def compare_pools(pair: Pair, cases: int, repeats: int) -> dict[str, Any]:
     """Time the scoring of many cases one by one, on threads and on processes."""
     pairs = [pair] * cases
-    workers = os.cpu_count() or 1
+    workers = usable_cores()
     with ThreadPoolExecutor(workers) as threads, ProcessPoolExecutor(workers) as processes:
         sides = {
             "one by one": lambda: [ours(item) for item in pairs],
@@ -349,27 +350,14 @@ def compare_pools(pair: Pair, cases: int, repeats: int) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    packages = ("oarfuse", "numpy", "scipy", "edt", "monai", "torch", "SimpleITK", "MedPy")
-    versions = {}
-    for package in (*packages, "surface-distance-based-measures"):
+    """Return the kit's own record of the machine, the rivals' versions, and how busy it was."""
+    record = environment()
+    for package in ("edt", "SimpleITK", "MedPy", "surface-distance-based-measures"):
         try:
-            versions[package] = importlib.metadata.version(package)
+            record["versions"][package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    cpu = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        cpu = models[0].split(":", 1)[1].strip() if models else cpu
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "versions": versions,
-        "load_average_before": round(os.getloadavg()[0], 1),
-        "date": time.strftime("%Y-%m-%d"),
-    }
+            record["versions"][package] = "not installed"
+    return {**record, "load_average_before": round(os.getloadavg()[0], 1)}
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from oarfuse.data.synapse import CHALLENGE_LABELS
 from oarfuse.files import write_json
 from oarfuse.losses import dice_cross_entropy
 from oarfuse.models import build_model, model_names
+from oarfuse.models.cost import count_parameters
 from oarfuse.organs import SYNAPSE
 from oarfuse.runtime import environment, keep_freed_memory
 
@@ -108,7 +109,7 @@ def overfit(name: str, steps: int, enough: float, lr: float = 0.002) -> dict[str
     return {
         "model": name,
         "options": SMALL.get(name, {}),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "parameters": count_parameters(network),
         "loss_before": losses[0],
         "loss_after": losses[-1],
         "dsc_before": before,

@@ -15,7 +15,6 @@ Results go to ``benchmarks/results/pipeline.json``.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -30,15 +29,12 @@ from oarfuse.config import TrainConfig
 from oarfuse.data import load_case, load_manifest, make_phantom, prepare_openkbp
 from oarfuse.embedded import PHANTOM_TRAIN
 from oarfuse.files import write_json
+from oarfuse.measure import spread
 from oarfuse.runtime import environment
 from oarfuse.training import train
 from oarfuse.weights import load_weights
 
 RESULTS = Path(__file__).parent / "results" / "pipeline.json"
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
 def measure_prepare(source: Path, folder: Path) -> dict[str, Any]:

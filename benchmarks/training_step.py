@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import statistics
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ from torch import nn
 import oarfuse
 from oarfuse.files import write_json
 from oarfuse.losses import dice_cross_entropy
+from oarfuse.measure import spread
 from oarfuse.models.cost import count_parameters, gflops
 from oarfuse.models.layers import InstanceNorm
 from oarfuse.runtime import environment, keep_freed_memory
@@ -190,10 +190,6 @@ def growth(smoke: bool) -> list[dict[str, float]]:
         points.append({"side": size, "seconds": min(times), "mebibytes": mebibytes})
         print(points[-1], flush=True)
     return points
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
 def main() -> None:

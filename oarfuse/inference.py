@@ -215,7 +215,7 @@ def predict_file(
     """Segment a CT in a NIfTI file and write the labels on that file's own grid and affine.
 
     The CT may have any orientation. If its spacing lies outside of what the network was trained
-    on, it is resampled to the training data's median spacing and the scores are resampled back.
+    on, it is resampled to the training data's median spacing and each label is resampled back.
 
     Raises
     ------

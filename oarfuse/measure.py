@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -44,6 +45,11 @@ def compare_times(
             seconds[name].append(time.perf_counter() - start)
     table = pd.DataFrame(seconds).agg(["median", "min", "max"]).T
     return table.assign(ratio=table["median"].iloc[0] / table["median"])
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return median, least and greatest of repeated measurements."""
+    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
 def peak_memory(function: Callable[[], object]) -> int:

@@ -223,11 +223,21 @@ def _nearest(points: np.ndarray, others: np.ndarray, apart: np.ndarray) -> np.nd
     return distances
 
 
+def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Return the DSC of two masks, ``2 |P and T| / (|P| + |T|)``; nan if both are empty.
+
+    Parameters
+    ----------
+    prediction, truth
+        Boolean masks on one grid, of any number of axes.
+    """
+    volume = int(np.count_nonzero(prediction)) + int(np.count_nonzero(truth))
+    return 2.0 * int(np.count_nonzero(prediction & truth)) / volume if volume else math.nan
+
+
 def _organ_metrics(
     prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, ...], tolerance_mm: float
 ) -> OrganMetrics:
-    overlap = int(np.count_nonzero(prediction & truth))
-    volume = int(np.count_nonzero(prediction)) + int(np.count_nonzero(truth))
     surfaces = _Surfaces(prediction, truth)
     in_voxels = surfaces.distances((1.0,) * truth.ndim)
     if len(set(spacing)) == 1:  # a cubic voxel: the same neighbours, so no second search
@@ -239,7 +249,7 @@ def _organ_metrics(
     limit = tolerance_mm * (1 + _TOLERANCE_SLACK)
     within = sum(int(np.count_nonzero(distances <= limit)) for distances in in_mm)
     return OrganMetrics(
-        dsc=2.0 * overlap / volume,
+        dsc=dice(prediction, truth),
         hd_vox=hd_vox,
         hd_mm=hd_mm,
         hd95_vox=hd95_vox,

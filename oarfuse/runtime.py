@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
 import subprocess
 from datetime import datetime
@@ -16,6 +15,7 @@ import torch
 
 from oarfuse.config import PRECISIONS, Precision
 from oarfuse.errors import OarfuseError
+from oarfuse.machine import processor_name, usable_cores
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # mallopt's parameters in glibc's malloc.h
 
@@ -68,17 +68,6 @@ def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:
     return torch.autocast(device.type, dtype=dtype, enabled=chosen != "32-true")
 
 
-def processor_name() -> str:
-    """Return the CPU's model name, or what the platform module knows."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def git_commit() -> str | None:
     """Return the package's git commit (with ``+`` if there are changes), or None without git."""
     here = Path(__file__).parent
@@ -107,9 +96,7 @@ def environment(device: torch.device | str = "cpu") -> dict[str, Any]:
         "commit": git_commit(),
         "device": device.type,
         "device_name": name,
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "versions": {package: metadata.version(package) for package in packages},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from oarfuse.data.patches import PatchDataset, StepSampler
 from oarfuse.errors import OarfuseError
 from oarfuse.inference import predict_labels
 from oarfuse.losses import dice_cross_entropy
+from oarfuse.metrics import dice
 from oarfuse.models import build_model
 from oarfuse.runs import RunFolder, RunState
 from oarfuse.runtime import choose_precision, environment, keep_freed_memory
@@ -204,10 +206,9 @@ def validate(
             network, volume.image, info, overlap=0.25, device=device, precision=config.precision
         )
         for organ in info.spec.organs:
-            ours, truth = predicted == organ.label, volume.label == organ.label
-            if truth.any() or ours.any():
-                dsc = 2 * np.count_nonzero(ours & truth) / (ours.sum() + truth.sum())
-                scores[organ.name].append(float(dsc))
+            dsc = dice(predicted == organ.label, volume.label == organ.label)
+            if not math.isnan(dsc):  # nan: neither has the organ
+                scores[organ.name].append(dsc)
     return {name: float(np.mean(values)) for name, values in scores.items() if values}
 
 

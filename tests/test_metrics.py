@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oarfuse.errors import OarfuseError
-from oarfuse.metrics import OrganMetrics, case_metrics, distance_sets, surface
+from oarfuse.metrics import OrganMetrics, case_metrics, dice, distance_sets, surface
 
 
 def drawn(*rows: str) -> tuple[np.ndarray, np.ndarray]:
@@ -217,3 +217,10 @@ def test_distances_need_two_masks() -> None:
 def test_distance_sets_are_in_voxels_without_a_spacing() -> None:
     prediction, truth = drawn("P.T")
     assert [d.tolist() for d in distance_sets(prediction, truth)] == [[2.0], [2.0]]
+
+
+def test_dice_by_hand_and_of_nothing():
+    truth = np.array([True, True, True, False])
+    assert dice(np.array([False, True, True, True]), truth) == pytest.approx(2 * 2 / (3 + 3))
+    assert dice(np.zeros(4, bool), truth) == 0
+    assert math.isnan(dice(np.zeros(4, bool), np.zeros(4, bool)))

@@ -51,6 +51,12 @@ def _intensity() -> Compose:
     )
 
 
+def scale_window(image_hu: Tensor, window_hu: tuple[float, float]) -> Tensor:
+    """Clip HU to the window and scale it to 0..1, as float32."""
+    low, high = window_hu
+    return ((image_hu.float() - low) / (high - low)).clamp_(0, 1)
+
+
 def augment_patch(
     image_hu: Tensor,
     label: Tensor,
@@ -73,8 +79,7 @@ def augment_patch(
     dict
         ``image`` (1, D, H, W) float32 in 0..1, ``label`` (1, D, H, W) int64.
     """
-    low, high = spec.window_hu
-    image = ((image_hu.float() - low) / (high - low)).clamp_(0, 1)
+    image = scale_window(image_hu, spec.window_hu)
     spatial = _spatial(patch_size)
     spatial.set_random_state(seed=int(random.integers(2**31)))
     turned = spatial({"image": image[None], "label": label.float()[None]})

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from oarfuse.data.augment import augment_patch
+from oarfuse.data.augment import augment_patch, scale_window
 from oarfuse.data.manifest import Case, load_case
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import DatasetSpec
@@ -25,12 +25,6 @@ AIR_HU = -1024
 BACKGROUND_SHARE = 0.1
 # A rotated or enlarged patch reads this much beyond its own sides.
 MARGIN = 1.3
-
-
-def scale_window(image_hu: Tensor, window_hu: tuple[float, float]) -> Tensor:
-    """Clip HU to the window and scale it to 0..1, as float32."""
-    low, high = window_hu
-    return ((image_hu.float() - low) / (high - low)).clamp_(0, 1)
 
 
 @dataclass(frozen=True)

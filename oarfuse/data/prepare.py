@@ -7,7 +7,6 @@ one; everything that concerns files, reruns, interruptions and the manifest is h
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from oarfuse.data.nifti import write_image
 from oarfuse.data.sources import SPLITS, natural_key
 from oarfuse.errors import OarfuseError
 from oarfuse.files import sha256, sole_writer, write_json, write_text
+from oarfuse.machine import usable_cores
 from oarfuse.organs import DatasetSpec
 
 _SPL_CODES = ("S", "P", "L")
@@ -145,7 +145,7 @@ def prepare_cases(
         raise OarfuseError(f"{workers} workers cannot prepare anything: give 1 or more.")
     output = Path(output)
     with sole_writer(output, "preparing"):
-        return _prepare(output, header, jobs, skipped, workers or _cores(), progress)
+        return _prepare(output, header, jobs, skipped, workers or usable_cores(), progress)
 
 
 def _prepare(
@@ -315,7 +315,3 @@ def _sentence(output: Path, damaged: Sequence[Skipped], finished: int) -> Oarfus
         f"{others if len(damaged) > 1 else ''}; the other {finished} patients are in {output}, "
         "and the same command adds the rest once the source is mended."
     )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

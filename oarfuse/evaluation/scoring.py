@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.report import MORE_COLUMNS, VARIANTS
 from oarfuse.evaluation.synapse_scorer import transunet_rows
 from oarfuse.files import write_json
+from oarfuse.machine import usable_cores
 from oarfuse.metrics import case_metrics
 from oarfuse.organs import DatasetSpec
 from oarfuse.postprocess import keep_largest_component
@@ -127,7 +127,7 @@ def run_cases(
     case takes too little (tens of milliseconds) to repay the start of processes.
     """
     waiting = [case for case in cases if stored_case(output, case) is None]
-    workers = 1 if ahead else (os.cpu_count() or 1)
+    workers = 1 if ahead else usable_cores()
     pending: deque[Future[None]] = deque()
     bar = tqdm(total=len(cases), initial=len(cases) - len(waiting), disable=not progress)
     with bar, ThreadPoolExecutor(workers) as pool:

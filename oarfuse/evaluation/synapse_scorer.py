@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from oarfuse.metrics import distance_sets
+from oarfuse.metrics import dice, distance_sets
 from oarfuse.organs import DatasetSpec
 from oarfuse.results import MEAN
 
@@ -76,9 +76,8 @@ def transunet_scores(
 def _score(prediction: np.ndarray, truth: np.ndarray) -> TransUNetScore:
     predicted, true = int(prediction.sum()), int(truth.sum())
     if predicted and true:
-        dsc = 2 * int((prediction & truth).sum()) / (predicted + true)
         pooled = np.concatenate(distance_sets(prediction, truth))
-        return TransUNetScore(dsc, float(np.percentile(pooled, 95)), BOTH)
+        return TransUNetScore(dice(prediction, truth), float(np.percentile(pooled, 95)), BOTH)
     if predicted:
         return TransUNetScore(1.0, 0.0, IN_VAIN)
     return TransUNetScore(0.0, 0.0, MISSED if true else ABSENT)

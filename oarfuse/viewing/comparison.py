@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from oarfuse.errors import OarfuseError
+from oarfuse.metrics import dice
 from oarfuse.organs import DatasetSpec
 from oarfuse.viewing.layout import GAP_IN, MARGIN_IN, STYLE, WIDTH_IN, PanelFigure, panel_figure
 from oarfuse.viewing.overlay import (
@@ -52,13 +54,9 @@ def mean_dsc(truth: np.ndarray, prediction: np.ndarray, spec: DatasetSpec) -> fl
 
     A missed organ and an invented one count 0; nan if neither volume holds any organ.
     """
-    scores = []
-    for organ in spec.organs:
-        mine, theirs = truth == organ.label, prediction == organ.label
-        total = int(mine.sum()) + int(theirs.sum())
-        if total:
-            scores.append(2 * int((mine & theirs).sum()) / total)
-    return float(np.mean(scores)) if scores else float("nan")
+    found = [dice(prediction == organ.label, truth == organ.label) for organ in spec.organs]
+    scores = [dsc for dsc in found if not math.isnan(dsc)]
+    return float(np.mean(scores)) if scores else math.nan
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 
 from oarfuse.data.auditing import leaking_slices
 from oarfuse.data.sparse_csv import CT_OFFSET
+from oarfuse.metrics import dice
 from oarfuse.organs import DatasetSpec
 from oarfuse.viewing.layout import STYLE, WIDTH_IN, panel_figure
 from oarfuse.viewing.overlay import organ_handles
@@ -151,8 +152,7 @@ def plot_slice_dsc(
         for row, organ in enumerate(organs):
             axes = panels.axes(row, 0)
             _draw_slices(axes, slice_dsc(truth, prediction, organ.label), organ.color)
-            mine, theirs = truth == organ.label, prediction == organ.label
-            whole = 2 * int((mine & theirs).sum()) / (int(mine.sum()) + int(theirs.sum()))
+            whole = dice(prediction == organ.label, truth == organ.label)
             axes.axhline(whole, color=INK, linestyle="dashed", linewidth=1.0, zorder=1)
             axes.text(
                 1.01, whole, f"{whole:.2f}", transform=axes.get_yaxis_transform(), va="center"
