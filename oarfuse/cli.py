@@ -1,4 +1,4 @@
-"""The `oarfuse` command: prepare, phantom, download, train, predict, evaluate, tables.
+"""The `oarfuse` command: prepare, fold, phantom, download, train, predict, evaluate, tables.
 
 Heavy imports happen inside the commands, so that ``oarfuse --help`` answers at once.
 """
@@ -12,10 +12,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oarfuse import __version__
 from oarfuse.errors import OarfuseError
+
+if TYPE_CHECKING:
+    from oarfuse.data import Manifest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"oarfuse {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_prepare(commands)
+    _add_fold(commands)
     _add_phantom(commands)
     _add_download(commands)
     _add_train(commands)
@@ -91,9 +95,33 @@ def _prepare(options: argparse.Namespace) -> None:
     chosen = {} if getattr(options, own) is None else {own: getattr(options, own)}
     prepare: Any = {"openkbp": prepare_openkbp, "synapse": prepare_synapse}[options.dataset]
     manifest = prepare(options.source, options.output, workers=options.workers, **chosen)
+    _print_counts(options.output, manifest)
+
+
+def _print_counts(folder: Path, manifest: Manifest) -> None:
     counts = {name: len(manifest.split(name)) for name in ("train", "validation", "test")}
     said = ", ".join(f"{count} {name}" for name, count in counts.items())
-    print(f"{options.output}: {said}; {len(manifest.skipped)} skipped.")
+    print(f"{folder}: {said}; {len(manifest.skipped)} skipped.")
+
+
+def _add_fold(commands: Any) -> None:
+    parser = _command(
+        commands, "fold", _fold, "Split a prepared folder's train and validation patients anew."
+    )
+    parser.add_argument("--data", type=Path, required=True, help="prepared folder")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--fold", type=int, required=True, help="which one validates, from 1 on")
+    parser.add_argument("--folds", type=int, default=5, help="how many there are")
+    parser.add_argument("--seed", type=int, default=0, help="of the shuffling, one for all folds")
+
+
+def _fold(options: argparse.Namespace) -> None:
+    from oarfuse.data import make_fold
+
+    manifest = make_fold(
+        options.data, options.output, fold=options.fold, folds=options.folds, seed=options.seed
+    )
+    _print_counts(options.output, manifest)
 
 
 def _add_phantom(commands: Any) -> None:
@@ -104,6 +132,9 @@ def _add_phantom(commands: Any) -> None:
     parser.add_argument("--dataset", choices=["openkbp", "synapse"], default="openkbp")
     for split, count in (("train", 6), ("validation", 2), ("test", 2)):
         parser.add_argument(f"--{split}", type=int, default=count, help="patients")
+    parser.add_argument(
+        "--incomplete", type=int, default=0, help="openkbp: more train patients, lacking an organ"
+    )
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -116,6 +147,7 @@ def _phantom(options: argparse.Namespace) -> None:
         train=options.train,
         validation=options.validation,
         test=options.test,
+        incomplete=options.incomplete,
         seed=options.seed,
     )
     print(source)

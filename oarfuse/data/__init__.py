@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         suspicious_contours,
     )
     from oarfuse.data.download import download_openkbp
+    from oarfuse.data.folds import make_fold
     from oarfuse.data.manifest import Case, Manifest, Volume, load_case, load_manifest
     from oarfuse.data.nifti import NiftiVolume, read_ct, read_nifti, write_labels_like
     from oarfuse.data.openkbp import prepare_openkbp
@@ -34,6 +35,7 @@ _HOMES = {
     "public_audit_facts": "auditing",
     "suspicious_contours": "auditing",
     "download_openkbp": "download",
+    "make_fold": "folds",
     "Case": "manifest",
     "Manifest": "manifest",
     "Volume": "manifest",
@@ -62,6 +64,7 @@ __all__ = [
     "leaking_slices",
     "load_case",
     "load_manifest",
+    "make_fold",
     "make_phantom",
     "open_source",
     "organ_files",
