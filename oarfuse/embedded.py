@@ -12,6 +12,10 @@ from typing import Any
 from oarfuse.config import TrainConfig
 from oarfuse.data import load_manifest, make_phantom, prepare_openkbp, prepare_synapse
 from oarfuse.data.manifest import MANIFEST
+from oarfuse.errors import OarfuseError
+
+# Notebooks draw a phantom only into a folder that lies in one of this name.
+PHANTOM = "phantom"
 
 # Chosen so that a minute on two cores shows every organ: half the paper's width, small patches, a
 # higher rate than the paper's and no augmentation: eight tame patients are all there is to learn.
@@ -28,6 +32,71 @@ PHANTOM_TRAIN: dict[str, Any] = dict(
     validate_every=160,
     checkpoint_every=160,
 )
+
+
+def course_data(folder: str | Path) -> Path:
+    """Return the prepared folder that a notebook reads.
+
+    The notebooks' default, ``../build/phantom/prepared``, and any other folder inside of one called
+    ``phantom``, is drawn by `phantom_data` if it is not there. Every other folder is meant to hold
+    patients: a phantom must not take their place unnoticed.
+
+    Raises
+    ------
+    OarfuseError
+        If a folder for patients does not hold prepared data.
+    """
+    folder = Path(folder)
+    if folder.parent.name == PHANTOM:
+        return phantom_data(folder)
+    if not (folder / MANIFEST).exists():
+        raise OarfuseError(
+            f"{folder} holds no prepared data: run notebook 01 with notebooks/openkbp.yaml or "
+            f"`oarfuse prepare` first, or leave data_dir at its default for the phantom."
+        )
+    return folder
+
+
+def course_source(source: str | Path | None, folder: str | Path) -> Path:
+    """Return the source from which notebook 01 prepares a folder: the one given, or the phantom's.
+
+    Raises
+    ------
+    OarfuseError
+        If no source is given for a folder that is not a phantom's (see `course_data`).
+    """
+    if source is not None:
+        return Path(source)
+    if Path(folder).parent.name != PHANTOM:
+        raise OarfuseError(
+            f"{folder} is a folder for patients: set source to OpenKBP's ZIP, folder or clone, or "
+            f"leave data_dir at its default for the phantom."
+        )
+    return phantom_source(folder)
+
+
+def course_weights(run: str | Path, data: str | Path) -> Path:
+    """Return the weights that a notebook looks at: those of a run, if it has any.
+
+    Without them a small network is trained on a phantom (`phantom_weights`), but not on patients: a
+    minute's training would pass for a result.
+
+    Raises
+    ------
+    OarfuseError
+        If there are no weights and the data are patients.
+    """
+    from oarfuse.runs import WEIGHTS
+
+    weights = Path(run) / WEIGHTS
+    if weights.exists():
+        return weights
+    if load_manifest(data).phantom:
+        return phantom_weights(run, data)
+    raise OarfuseError(
+        f"{run} holds no {WEIGHTS}: train on the patients of {data} with `oarfuse train` first, "
+        f"or set run_dir to a run that is there."
+    )
 
 
 def phantom_source(folder: str | Path, *, dataset: str = "openkbp", seed: int = 0) -> Path:

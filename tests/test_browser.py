@@ -34,7 +34,7 @@ playwright_api = pytest.importorskip(
 )
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-QUALITATIVE = NOTEBOOKS / "05_qualitative.ipynb"
+LESSONS = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 # No sandbox, because CI runs as root; the rest keeps Chromium from calling home.
 FLAGS = [
@@ -81,8 +81,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory, phantom: Path) -> Iterator[tup
     home = tmp_path_factory.mktemp("jupyter")
     served = home / "served"
     served.mkdir()
-    if QUALITATIVE.exists():
-        shutil.copy(QUALITATIVE, served)
+    for lesson in LESSONS:
+        shutil.copy(lesson, served)
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(BROWSE.format(folder=str(phantom)).strip())],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
@@ -211,16 +211,22 @@ def test_slice_and_organ_change_the_picture(page: Any, lab: tuple[str, str]) -> 
     ]
 
 
-@pytest.mark.skipif(not QUALITATIVE.exists(), reason="notebook 05 is not in this checkout")
-def test_committed_notebook_shows_its_figures_before_it_is_run(
-    page: Any, lab: tuple[str, str]
+@pytest.mark.parametrize("lesson", [pytest.param(path, id=path.stem) for path in LESSONS])
+def test_committed_notebook_shows_figures_and_formulas_before_it_is_run(
+    page: Any, lab: tuple[str, str], lesson: Path
 ) -> None:
-    panel = open_notebook(page, lab, QUALITATIVE.name)
-    figures = panel.locator(".jp-OutputArea-output img")
-    figures.first.wait_for()
-    stored = nbformat.read(QUALITATIVE, as_version=4)
+    panel = open_notebook(page, lab, lesson.name)
+    stored = nbformat.read(lesson, as_version=4)
     outputs = [o for cell in stored.cells for o in cell.get("outputs", [])]
     wanted = sum("image/png" in output.get("data", {}) for output in outputs)
+    assert wanted > 0
+    figures = panel.locator(".jp-OutputArea-output img")
     wait_until(lambda: figures.count() >= wanted, "all figures were there")
-    assert figures.evaluate_all("all => all.every((img) => img.naturalWidth > 0)")
-    assert panel.locator(".jp-RenderedLatex mjx-merror, .MathJax_Error").count() == 0
+    wait_until(
+        lambda: figures.evaluate_all("all => all.every((img) => img.naturalWidth > 0)"),
+        "all figures were drawn",
+    )
+    formulas = sum("$" in cell.source for cell in stored.cells if cell.cell_type == "markdown")
+    rendered = panel.locator(".jp-MarkdownOutput mjx-container")
+    wait_until(lambda: rendered.count() >= formulas, "the formulas were set")
+    assert panel.locator("mjx-merror, .MathJax_Error").count() == 0

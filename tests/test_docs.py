@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -14,6 +15,11 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = sorted((ROOT / "oarfuse").rglob("*.py"))
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(ROOT.glob("results/**/*.md")),
+    *sorted(ROOT.glob("notebooks/**/*.ipynb")),
+]
 # What PyTorch documents: the call of a layer or of an autograd function.
 INHERITED = {"forward", "backward"}
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -104,3 +110,67 @@ def test_hooks_run_tools_of_the_dev_extra() -> None:
     for hook in hooks["repos"][0]["hooks"]:
         assert hook["language"] == "system"
         assert hook["entry"].split()[0] in tools
+
+
+def prose(page: Path) -> str:
+    """Return a page's Markdown; of a notebook, its Markdown cells."""
+    text = page.read_text(encoding="utf-8")
+    if page.suffix != ".ipynb":
+        return text
+    cells = json.loads(text)["cells"]
+    return "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", prose(page), flags=re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", h.strip().lower()).replace(" ", "-") for h in headings}
+
+
+def broken_links(page: Path) -> list[str]:
+    """Return the links of a page to files or headings that are not there."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", prose(page), flags=re.S)
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):  # outside; out of reach of a test
+            continue
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name) if name else page
+        if not path.exists() or (anchor and anchor not in anchors(path)):
+            broken.append(target)
+    return broken
+
+
+def test_broken_links_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# One · two, three\n[a](page.md#one--two-three) [b](#one) [c](gone.md) [d](https://e.org)\n"
+        "`[e](gone.md)`\n```\n# four\n[f](gone.md)\n```\n[g](#four)\n",
+        encoding="utf-8",
+    )
+    assert broken_links(page) == ["#one", "gone.md", "#four"]
+
+
+@pytest.mark.parametrize("page", [pytest.param(p, id=str(p.relative_to(ROOT))) for p in PAGES])
+def test_links_lead_somewhere(page: Path) -> None:
+    assert broken_links(page) == []
+
+
+def test_spelling(tmp_path: Path) -> None:
+    """Codespell knows common misspellings. It cannot read a notebook's JSON: it gets the text."""
+    for page in PAGES:
+        if page.suffix == ".ipynb":
+            cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
+            text = "\n\n".join("".join(cell["source"]) for cell in cells)
+            (tmp_path / page.with_suffix(".md").name).write_text(text, encoding="utf-8")
+    (tmp_path / "planted.md").write_text("heT"[::-1], encoding="utf-8")
+    checked = subprocess.run(
+        # whis: an option of Matplotlib's box plots
+        [sys.executable, "-m", "codespell_lib", "--ignore-words-list=whis", "--skip=*.ipynb",
+         tmp_path, *(p for p in PAGES if p.suffix == ".md"),
+         *(ROOT / name for name in ("oarfuse", "tests", "benchmarks", "data_scripts"))],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    findings = [line for line in checked.stdout.splitlines() if "planted.md" not in line]
+    assert "planted.md:1: " + "heT"[::-1] + " ==> The" in checked.stdout
+    assert findings == [] and checked.stderr == ""

@@ -41,7 +41,7 @@ STATIONS = (  # with the notebook that explains each
     "Volume and organs [01]",
     "Patch, scaled to 0..1 [03]",
     "Network [02]",
-    "Predicted labels [03]",
+    "Predicted labels [04]",
     "Scores [04]",
 )
 
