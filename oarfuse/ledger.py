@@ -142,7 +142,7 @@ def ledger_frame(entries: Sequence[Entry]) -> pd.DataFrame:
 
 def effect_text(effect: Mapping[str, Any]) -> str:
     """Return an entry's effect as a few sentences."""
-    parts = [effect["note"]]
+    parts = [effect["note"].rstrip(".") + "."]
     for kind in ("size", "speed", "score"):
         if effect[kind] is not None:
             rows = "; ".join(_row_text(row) for row in effect[kind]["rows"])
