@@ -2,7 +2,8 @@
 
 from oarfuse.errors import OarfuseError
 from oarfuse.models.registry import build_model, model_names
+from oarfuse.pretrained import load_pretrained, pretrained_names
 
 __version__ = "0.1.0"
 
-__all__ = ["OarfuseError", "build_model", "model_names"]
+__all__ = ["OarfuseError", "build_model", "load_pretrained", "model_names", "pretrained_names"]

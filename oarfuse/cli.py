@@ -1,4 +1,4 @@
-"""The `oarfuse` command: prepare, fold, phantom, download, train, predict, evaluate, tables.
+"""The `oarfuse` command: from the data set to the tables; `oarfuse --help` lists its commands.
 
 Heavy imports happen inside the commands, so that ``oarfuse --help`` answers at once.
 """
@@ -19,6 +19,9 @@ from oarfuse.errors import OarfuseError
 
 if TYPE_CHECKING:
     from oarfuse.data import Manifest
+
+
+_WEIGHTS = "a .safetensors file, or a name of oarfuse.pretrained_names()"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_phantom(commands)
     _add_download(commands)
     _add_train(commands)
+    _add_export(commands)
     _add_predict(commands)
     _add_evaluate(commands)
     _add_tables(commands)
@@ -179,6 +183,12 @@ def _add_train(commands: Any) -> None:
     )
     parser.add_argument("--patch-size", type=int, nargs=3, metavar=("D", "H", "W"))
     parser.add_argument("--no-augment", dest="augment", action="store_const", const=False)
+    parser.add_argument(
+        "--blank-leaking",
+        action="store_const",
+        const=True,
+        help="empty slices whose CT was cut away but inside structures",
+    )
     kinds: dict[str, Any] = {"minutes": float, "init": str, "precision": str, "accelerator": str}
     for field in dataclasses.fields(TrainConfig):
         if field.name in kinds or field.type in ("int", "float"):
@@ -217,9 +227,28 @@ def _json_object(text: str) -> dict[str, Any]:
     return value
 
 
+def _add_export(commands: Any) -> None:
+    parser = _command(
+        commands, "export", _export, "Write a run's weights in half precision, to publish or go on."
+    )
+    parser.add_argument("--run", dest="folder", type=Path, required=True, help="run folder")
+    parser.add_argument("--output", type=Path, required=True, help=".safetensors file to write")
+    parser.add_argument(
+        "--latest",
+        action="store_true",
+        help="the newest checkpoint's average, not the best weights",
+    )
+
+
+def _export(options: argparse.Namespace) -> None:
+    from oarfuse.runs import export_weights
+
+    print(export_weights(options.folder, options.output, latest=options.latest))
+
+
 def _add_predict(commands: Any) -> None:
     parser = _command(commands, "predict", _predict, "Segment a CT; labels come on its own grid.")
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--weights", required=True, help=_WEIGHTS)
     parser.add_argument("--input", type=Path, required=True, help="CT in HU, .nii or .nii.gz")
     parser.add_argument("--output", type=Path, required=True, help="label map, .nii or .nii.gz")
     parser.add_argument(
@@ -261,7 +290,7 @@ def _add_evaluate(commands: Any) -> None:
     parser = _command(
         commands, "evaluate", _evaluate, "Score weights on a split: metrics.csv and a summary."
     )
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--weights", required=True, help=_WEIGHTS)
     parser.add_argument("--data", type=Path, required=True, help="prepared folder")
     parser.add_argument("--split", default="validation", choices=["train", "validation", "test"])
     parser.add_argument("--output", type=Path, required=True)

@@ -46,8 +46,12 @@ class TrainConfig:
         Steps between validations; the best mean DSC on the validation split decides what is saved.
     checkpoint_every
         Steps between resumable checkpoints.
+    blank_leaking
+        Empty the slices whose CT was cut away but inside structures, in training and whenever the
+        weights predict; see `oarfuse.data.patches.cut_slices`.
     init
-        Weights file to start from instead of random weights.
+        Weights to start from instead of random ones: a file, or a name of
+        `oarfuse.pretrained_names`. Their history becomes part of the new weights' record.
     workers
         Processes that cut and augment patches; 0 does it between steps.
     seed, precision, accelerator, devices
@@ -69,6 +73,7 @@ class TrainConfig:
     cycle_steps: int = 500
     ema_decay: float = 0.995
     augment: bool = True
+    blank_leaking: bool = False
     validate_every: int = 250
     checkpoint_every: int = 100
     init: str | None = None
@@ -116,8 +121,9 @@ def _check(config: TrainConfig) -> None:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number and not (name == "minutes" and value is None):
             raise OarfuseError(f"{name} is {value!r}: give a number.")
-    if not isinstance(config.augment, bool):
-        raise OarfuseError(f"augment is {config.augment!r}: give True or False.")
+    for name in ("augment", "blank_leaking"):
+        if not isinstance(getattr(config, name), bool):
+            raise OarfuseError(f"{name} is {getattr(config, name)!r}: give True or False.")
     if not isinstance(config.model_options, dict):
         raise OarfuseError(f"model_options is {config.model_options!r}: give names with values.")
     if not isinstance(config.patch_size, tuple) or len(config.patch_size) != 3:

@@ -14,8 +14,9 @@ from scipy.ndimage import zoom
 from torch import Tensor, nn
 
 from oarfuse.data.nifti import read_ct, write_labels_like
-from oarfuse.data.patches import body_box, scale_window
+from oarfuse.data.patches import blank_cut_slices, body_box, scale_window
 from oarfuse.errors import OarfuseError
+from oarfuse.pretrained import find_weights
 from oarfuse.runtime import autocast, choose_device, keep_freed_memory
 from oarfuse.weights import ModelInfo, load_weights
 
@@ -43,7 +44,7 @@ def predict_labels(
     image_hu
         (D, H, W) HU, axes toward superior, posterior, left.
     info
-        Tells the CT window and the patch size.
+        Tells the CT window, the patch size, and whether cut slices are emptied first.
     overlap
         Share of a window that the next one covers again. Where the cropped body fits into one
         window there is only one.
@@ -67,6 +68,8 @@ def predict_labels(
     keep_freed_memory()
     chosen = choose_device(device)
     model = model.to(chosen).eval()
+    if info.blank_leaking:
+        image_hu = blank_cut_slices(image_hu)
     box = tuple(
         slice(max(side.start - BODY_MARGIN, 0), min(side.stop + BODY_MARGIN, size))
         for side, size in zip(body_box(image_hu), image_hu.shape, strict=True)
@@ -133,6 +136,8 @@ def predict_slices(
     model = model.to(chosen).eval()
     labels = np.zeros(image_hu.shape, dtype=np.uint8)
     height, width = image_hu.shape[1:]
+    if info.blank_leaking:
+        image_hu = blank_cut_slices(image_hu)
     for index, hu in enumerate(image_hu):
         scaled = scale_window(torch.from_numpy(hu), info.window_hu).numpy()
         small = zoom(scaled, (side / height, side / width), order=3)
@@ -216,6 +221,7 @@ def predict_file(
 
     The CT may have any orientation. If its spacing lies outside of what the network was trained
     on, it is resampled to the training data's median spacing and each label is resampled back.
+    `weights` is a file, or a name of `oarfuse.pretrained_names`.
 
     Raises
     ------
@@ -224,7 +230,7 @@ def predict_file(
     """
     from oarfuse.postprocess import keep_largest_component
 
-    model, info = load_weights(weights)
+    model, info = load_weights(find_weights(weights))
     ct = read_ct(source)
     image = ct.array
     sides = _sides_to_work_on(image.shape, ct.spacing_mm, info)

@@ -21,10 +21,20 @@ from torch.utils.tensorboard import SummaryWriter
 from oarfuse.config import TrainConfig, load_config
 from oarfuse.errors import OarfuseError
 from oarfuse.files import atomic_path, sole_writer, write_json
+from oarfuse.pretrained import find_weights
 from oarfuse.runtime import git_commit
-from oarfuse.weights import ModelInfo, read_safetensors, save_weights, write_safetensors
+from oarfuse.weights import (
+    ModelInfo,
+    load_weights,
+    read_info,
+    read_safetensors,
+    save_weights,
+    training_stages,
+    write_safetensors,
+)
 
 CONFIG, ENVIRONMENT = "config.json", "environment.json"
+HISTORY = "history.json"  # records of the runs that this one continues
 LOG, VALIDATION = "log.csv", "validation.csv"
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"
@@ -50,8 +60,9 @@ def read_curves(folder: str | Path) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row a step that was logged or validated, with NaN where a file has no such step:
-        ``step, minutes, loss, lr, wait, seconds`` (of a step, averaged since the row before),
-        and once there was a validation ``val_dsc`` and ``val_dsc_<organ>``.
+        ``step, minutes, loss, lr, wait, seconds, cpu`` (of a step, averaged since the row before;
+        `cpu` is the training process's CPU time in seconds), ``load`` (the machine's load
+        average), and once there was a validation ``val_dsc`` and ``val_dsc_<organ>``.
 
     Raises
     ------
@@ -67,6 +78,44 @@ def read_curves(folder: str | Path) -> pd.DataFrame:
         organs = {name: f"val_{name}" for name in scores if name.startswith("dsc_")}
         curves = curves.merge(scores.rename(columns=organs), on="step", how="outer")
     return curves
+
+
+def has_checkpoint(folder: str | Path) -> bool:
+    """Whether a run folder holds something to resume from."""
+    return any((Path(folder) / name).exists() for name in (CHECKPOINT, PREVIOUS))
+
+
+def export_weights(run: str | Path, output: str | Path, *, latest: bool = False) -> Path:
+    """Write a run's weights in half precision, for publishing or for going on elsewhere.
+
+    `oarfuse train --init` goes on from the file; Adam's moments start anew there.
+
+    Parameters
+    ----------
+    run
+        Run folder; a training may be going on in it.
+    output
+        The .safetensors file to write; one that is there is replaced.
+    latest
+        The moving average of the newest checkpoint instead of the best one on validation.
+
+    Raises
+    ------
+    OarfuseError
+        If the run has not been validated yet, or a file is damaged.
+    """
+    folder = Path(run)
+    model, info = load_weights(folder / WEIGHTS)
+    tensors = model.state_dict()
+    if latest:
+        path = folder / (CHECKPOINT if (folder / CHECKPOINT).exists() else PREVIOUS)
+        content, metadata = read_safetensors(path)
+        state = RunState(**json.loads(metadata["state"]))
+        tensors = _part(content, "average.module.")
+        now = {"step": state.step, "minutes": round(state.seconds / 60, 2), "validation_dsc": None}
+        info = replace(info, training={**info.training, **now})
+    save_weights(output, tensors, info, half=True)
+    return Path(output)
 
 
 class RunFolder:
@@ -89,6 +138,7 @@ class RunFolder:
             with ExitStack() as opening:  # closes again if one of these refuses
                 opening.enter_context(sole_writer(self.folder, "training into"))
                 self._check_config()
+                self._record_history()
                 self._mend_checkpoint()
                 self._writer = SummaryWriter(str(self.folder / "tensorboard"))
                 opening.callback(self._close_writer)
@@ -110,7 +160,7 @@ class RunFolder:
     def _mend_checkpoint(self) -> None:
         """Put the previous checkpoint in the place of one that is missing or damaged."""
         newest, previous = self.folder / CHECKPOINT, self.folder / PREVIOUS
-        if not newest.exists() and not previous.exists():
+        if not has_checkpoint(self.folder):
             return
         try:
             _check_checkpoint(newest)
@@ -135,6 +185,12 @@ class RunFolder:
                         f"resume it with the same options or choose another folder."
                     )
         write_json(path, self.config.to_json())
+
+    def _record_history(self) -> None:
+        """Copy what the first weights know of themselves: their file may be replaced later."""
+        if self.config.init and not has_checkpoint(self.folder):
+            info = read_info(find_weights(self.config.init))
+            write_json(self.folder / HISTORY, training_stages(info))
 
     def record_environment(self, record: Mapping[str, Any]) -> None:
         """Add this session's machine and versions to ``environment.json`` (a list of sessions)."""
@@ -203,15 +259,27 @@ class RunFolder:
             if (self.folder / CHECKPOINT).exists():
                 os.replace(self.folder / CHECKPOINT, self.folder / PREVIOUS)
 
-    def log(self, state: RunState, *, loss: float, lr: float, wait: float, seconds: float) -> None:
+    def log(
+        self,
+        state: RunState,
+        *,
+        loss: float,
+        lr: float,
+        wait: float,
+        seconds: float,
+        cpu: float,
+    ) -> None:
         """Take one step's figures; every 10 steps their means become a row of ``log.csv``."""
         if self.rank:
             return
-        self._pending.append({"loss": loss, "lr": lr, "wait": wait, "seconds": seconds})
+        figures = {"loss": loss, "lr": lr, "wait": wait, "seconds": seconds, "cpu": cpu}
+        self._pending.append(figures)
         if state.step % _LOG_EVERY == 0:
             means = {key: sum(row[key] for row in self._pending) for key in self._pending[0]}
             row = {key: value / len(self._pending) for key, value in means.items()}
             self._pending.clear()
+            if hasattr(os, "getloadavg"):
+                row["load"] = os.getloadavg()[0]
             self._add_row(LOG, {"step": state.step, "minutes": state.seconds / 60, **row})
 
     def keep_if_best(self, state: RunState, scores: Mapping[str, float]) -> bool:
@@ -236,8 +304,19 @@ class RunFolder:
             "validation_dsc": state.best if state.best >= 0 else None,
             "seed": self.config.seed,
             "commit": git_commit(),
+            "config": self._recipe(),
         }
+        if (self.folder / HISTORY).exists():
+            record["earlier"] = json.loads((self.folder / HISTORY).read_text(encoding="utf-8"))
         save_weights(self.folder / WEIGHTS, network.state_dict(), replace(info, training=record))
+
+    def _recipe(self) -> dict[str, Any]:
+        """Return the configuration without the places of files, which mean nothing elsewhere."""
+        recipe = self.config.to_json()
+        del recipe["data"], recipe["output"]
+        if self.config.init:
+            recipe["init"] = Path(self.config.init).name
+        return recipe
 
     def _add_row(self, name: str, row: dict[str, Any]) -> None:
         self.rows[name].append(row)

@@ -25,7 +25,8 @@ from oarfuse.inference import predict_labels
 from oarfuse.losses import dice_cross_entropy
 from oarfuse.metrics import dice
 from oarfuse.models import build_model
-from oarfuse.runs import RunFolder, RunState
+from oarfuse.pretrained import find_weights
+from oarfuse.runs import RunFolder, RunState, has_checkpoint
 from oarfuse.runtime import choose_precision, environment, keep_freed_memory
 from oarfuse.weights import ModelInfo, load_state, read_safetensors
 
@@ -69,8 +70,9 @@ def train(
 def _new_network(config: TrainConfig, manifest: Manifest) -> nn.Module:
     torch.manual_seed(config.seed)
     network = build_model(config.model, 1, manifest.spec.num_classes, **config.model_options)
-    if config.init:
-        load_state(network, read_safetensors(Path(config.init))[0], Path(config.init))
+    if config.init and not has_checkpoint(config.output):  # else the checkpoint holds it all
+        path = find_weights(config.init)
+        load_state(network, read_safetensors(path)[0], path)
     return network
 
 
@@ -102,13 +104,14 @@ def _train(
         length=config.steps * config.batch_size * fabric.world_size,
         seed=config.seed,
         augment=config.augment,
+        blank_leaking=config.blank_leaking,
     )
     batches = _loader(patches, config, fabric, first_step=state.step)
     info = model_info(config, manifest)
 
     model.train()
     bar = tqdm(total=config.steps, initial=state.step, disable=not progress or bool(run.rank))
-    before = time.perf_counter()
+    before, cpu = time.perf_counter(), time.process_time()
     for batch in batches:
         waited = time.perf_counter() - before
         image, label = batch["image"].to(fabric.device), batch["label"].to(fabric.device)
@@ -128,7 +131,8 @@ def _train(
         value = loss.item()  # waits for the GPU, so that the clock is honest
         now = time.perf_counter()
         state.seconds += now - before
-        run.log(state, loss=value, lr=rate, wait=waited, seconds=now - before)
+        used = time.process_time() - cpu
+        run.log(state, loss=value, lr=rate, wait=waited, seconds=now - before, cpu=used)
         bar.update()
         last = state.step == config.steps or _out_of_time(fabric, config, state)
         if last or state.step % config.validate_every == 0:
@@ -143,7 +147,7 @@ def _train(
             run.checkpoint(network, average, optimizer, state)
         if last:
             break
-        before = time.perf_counter()
+        before, cpu = time.perf_counter(), time.process_time()
     bar.close()
     return Path(config.output)
 
@@ -225,6 +229,7 @@ def model_info(config: TrainConfig, manifest: Manifest) -> ModelInfo:
         spacing_mm=tuple(median),
         spacing_range_mm=(tuple(least), tuple(most)),
         phantom=manifest.phantom,
+        blank_leaking=config.blank_leaking,
     )
 
 

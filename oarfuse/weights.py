@@ -40,8 +40,11 @@ class ModelInfo:
         Median (D, H, W) spacing of the training volumes, and its least and largest values.
     phantom
         True if the training data was the phantom: such weights are for learning only.
+    blank_leaking
+        Whether slices whose CT was cut away are emptied first, as in training.
     training
-        Whatever the run records: step, seed, minutes, validation DSC, commit, ...
+        What the run records: ``step``, ``minutes``, ``validation_dsc``, ``seed``, ``commit``,
+        ``config``, and as ``earlier`` the same of the runs that it continues, oldest first.
     """
 
     model: str
@@ -53,6 +56,7 @@ class ModelInfo:
     phantom: bool
     options: Mapping[str, Any] = field(default_factory=dict)
     in_channels: int = 1
+    blank_leaking: bool = False
     training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -70,17 +74,35 @@ class ModelInfo:
         return build_model(self.model, self.in_channels, self.num_classes, **self.options)
 
 
+def training_stages(info: ModelInfo) -> list[dict[str, Any]]:
+    """Return the records of all the runs behind weights, oldest first; the sums are theirs."""
+    last = dict(info.training)
+    earlier = last.pop("earlier", [])
+    return [*earlier, last] if last else []
+
+
 def save_weights(
     path: str | Path, state: Mapping[str, Tensor], info: ModelInfo, *, half: bool = False
 ) -> None:
     """Write a state dict and its `ModelInfo` as one safetensors file, atomically.
 
     With `half` the floating-point numbers are stored in float16, which halves the file.
+
+    Raises
+    ------
+    OarfuseError
+        If a number does not fit into float16, or the file cannot be written.
     """
     tensors = {
         name: (value.half() if half and value.is_floating_point() else value).cpu().contiguous()
         for name, value in state.items()
     }
+    for name, value in tensors.items():
+        if half and not value.isfinite().all():
+            raise OarfuseError(
+                f"{name!r} of these weights holds numbers that are not finite in half precision: "
+                f"keep them in single precision, or train again."
+            )
     metadata = {"format": FORMAT, "info": json.dumps(asdict(info))}
     with atomic_path(path) as temporary:
         write_safetensors(temporary, tensors, metadata)
@@ -166,8 +188,11 @@ def _check_info(info: ModelInfo) -> None:
     for name, (values, count) in numbers.items():
         if len(values) != count or not all(isinstance(value, int | float) for value in values):
             raise ValueError(f"{name} is {list(values)}")
-    if not isinstance(info.options, dict):
-        raise ValueError(f"options is {info.options!r}")
+    for name in ("options", "training"):
+        if not isinstance(getattr(info, name), dict):
+            raise ValueError(f"{name} is {getattr(info, name)!r}")
+    if not isinstance(info.blank_leaking, bool):
+        raise ValueError(f"blank_leaking is {info.blank_leaking!r}")
 
 
 def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Tensor], ModelInfo]:

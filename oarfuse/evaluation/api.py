@@ -19,7 +19,8 @@ from oarfuse.evaluation.scoring import jsonable, run_cases, stored_case
 from oarfuse.evaluation.synapse_scorer import COLUMNS
 from oarfuse.files import sha256, sole_writer, write_json
 from oarfuse.inference import predict_labels, predict_slices
-from oarfuse.runtime import choose_device, environment
+from oarfuse.pretrained import find_weights
+from oarfuse.runtime import choose_device, choose_precision, environment
 from oarfuse.weights import load_weights
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def evaluate(
     Parameters
     ----------
     weights
-        A safetensors file that `oarfuse train` wrote.
+        A safetensors file that `oarfuse train` wrote, or a name of `oarfuse.pretrained_names`.
     data
         A prepared folder.
     split
@@ -104,6 +105,7 @@ def evaluate(
     """
     manifest = load_manifest(data)
     cases = _cases(manifest, split)
+    weights = find_weights(weights)
     model, info = load_weights(weights)
     if info.dataset != manifest.dataset:
         raise OarfuseError(
@@ -152,10 +154,10 @@ def evaluate(
 
     description = {
         "model": info.model,
-        "weights": {"file": Path(weights).name, "sha256": identity["weights_sha256"]},
+        "weights": {"file": weights.name, "sha256": identity["weights_sha256"]},
         "model_info": jsonable(dataclasses.asdict(info)),
         "mirror": mirror,
-        "precision": precision,
+        "precision": choose_precision(precision, chosen.type),
         **special,
     }
     phantom = manifest.phantom or info.phantom
