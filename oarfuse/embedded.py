@@ -78,24 +78,30 @@ def course_source(source: str | Path | None, folder: str | Path) -> Path:
 def course_weights(run: str | Path, data: str | Path) -> Path:
     """Return the weights that a notebook looks at: those of a run, if it has any.
 
-    Without them a small network is trained on a phantom (`phantom_weights`), but not on patients: a
-    minute's training would pass for a result.
+    Without them a phantom gets a small network, trained there and then (`phantom_weights`), and
+    patients get the OARFocalFuseNet that comes with the kit: a minute's training must not pass for
+    a result.
 
     Raises
     ------
     OarfuseError
-        If there are no weights and the data are patients.
+        If there are no weights for these patients.
     """
+    from oarfuse.pretrained import find_weights, pretrained_names
     from oarfuse.runs import WEIGHTS
 
     weights = Path(run) / WEIGHTS
     if weights.exists():
         return weights
-    if load_manifest(data).phantom:
+    manifest = load_manifest(data)
+    if manifest.phantom:
         return phantom_weights(run, data)
+    name = f"oarfocalfusenet_{manifest.spec.name}"
+    if name in pretrained_names():
+        return find_weights(name)
     raise OarfuseError(
-        f"{run} holds no {WEIGHTS}: train on the patients of {data} with `oarfuse train` first, "
-        f"or set run_dir to a run that is there."
+        f"{run} holds no {WEIGHTS} and none come with the kit for {manifest.spec.title}: train on "
+        f"{data} with `oarfuse train` first."
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
 import pytest
 
-from oarfuse import embedded
+from oarfuse import embedded, pretrained
+from oarfuse.data import load_manifest
 from oarfuse.embedded import course_data, course_source, course_weights
 from oarfuse.errors import OarfuseError
 from oarfuse.runs import WEIGHTS
@@ -49,14 +51,17 @@ def test_no_minute_of_training_passes_for_a_result_on_patients(
     run = tmp_path / "run"
     assert course_weights(run, phantom) == run / "trained"
 
-    class Patients:
-        phantom = False
-
-    monkeypatch.setattr(embedded, "load_manifest", lambda folder: Patients)
+    patients = dataclasses.replace(load_manifest(phantom), phantom=False)
+    monkeypatch.setattr(embedded, "load_manifest", lambda folder: patients)
+    monkeypatch.setattr(pretrained, "_FOLDERS", (tmp_path,))
     with pytest.raises(
-        OarfuseError, match=r"run holds no weights.safetensors: train on the patients"
+        OarfuseError, match="holds no weights.safetensors and none come with the kit"
     ):
         course_weights(run, phantom)
+    published = tmp_path / "oarfocalfusenet_openkbp.safetensors"
+    published.touch()
+    published.with_suffix(".json").touch()
+    assert course_weights(run, phantom) == published
     run.mkdir()
     (run / WEIGHTS).touch()
     assert course_weights(run, phantom) == run / WEIGHTS
