@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine with Python 3.11 or newer and make:
-#   make reproduce   every notebook, on the embedded phantom, into build/
+#   make reproduce   workflow/Snakefile: train, evaluate, every notebook, on the phantom, into build/
 #   make test        all tests: pytest on the package, nbval on the notebooks
-# For contributors: make lint, make coverage, make docs (see CONTRIBUTING.md).
+# For contributors: make lint, make coverage, make night, make docs (see CONTRIBUTING.md).
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
 SOLUTIONS := $(sort $(wildcard notebooks/solutions/[0-9]*.ipynb))
 
-.PHONY: install reproduce test test-package test-notebooks lint coverage docs clean
+.PHONY: install reproduce test test-package test-notebooks lint coverage night docs clean
 
 install: $(INSTALLED)
 
@@ -19,8 +19,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,browser]"
 	touch $@
 
+# Goes on where it stopped; `make clean` before it starts anew. Its jobs call `oarfuse` and `python`.
 reproduce: $(INSTALLED)
-	$(BIN)/python data_scripts/run_notebooks.py --output build/notebooks $(NOTEBOOKS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --snakefile workflow/Snakefile
 
 test: lint test-package test-notebooks
 
@@ -41,9 +42,13 @@ test-notebooks: $(INSTALLED)
 coverage: $(INSTALLED)
 	$(BIN)/python -m pytest tests --cov --cov-report=term --cov-report=html:build/coverage
 
+# Each of train, prepare and evaluate is killed 20 times instead of 3.
+night: $(INSTALLED)
+	OARFUSE_NIGHT=1 $(BIN)/python -m pytest tests/test_interruption.py
+
 # The API reference, from the docstrings, into build/api/index.html.
 docs: $(INSTALLED)
 	$(BIN)/python data_scripts/api_reference.py --output build/api
 
 clean:
-	rm -rf build
+	rm -rf build .snakemake

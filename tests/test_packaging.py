@@ -12,8 +12,13 @@ import yaml
 import oarfuse
 
 ROOT = Path(__file__).parents[1]
-# conda-forge's names where they differ from the package index's
-CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "simpleitk": "simpleitk"}
+# conda's names where they differ from the package index's
+CONDA = {
+    "torch": "pytorch",
+    "matplotlib": "matplotlib-base",
+    "simpleitk": "simpleitk",
+    "snakemake": "snakemake-minimal",
+}
 
 
 def split(requirement: str) -> tuple[str, str]:
