@@ -1,4 +1,4 @@
-"""Write README's tables from the result files; `--check` only tells whether they agree.
+"""Write README's tables and the model cards from the result files; `--check` only compares.
 
 python data_scripts/update_readme.py
 """
@@ -12,6 +12,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
+from model_card import cards, total
 
 from oarfuse.organs import get_spec
 
@@ -60,17 +63,27 @@ def results_block() -> str:
 
 
 def _note(folder: Path, summary: dict[str, Any]) -> str:
-    training = summary["model_info"]["training"]
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    last = dict(summary["model_info"]["training"])
+    stages = [*last.pop("earlier", []), last]
+    config = last["config"]
     mirrored = "with" if summary["mirror"] else "without"
     return (
         f"- **{summary['model']}**: {summary['cases']} {summary['split']} patients, trained on the "
-        f"113 train patients for {training['minutes']:.0f} minutes ({training['step']} steps of "
-        f"{config['batch_size']} patches of {'x'.join(map(str, config['patch_size']))}) on "
-        f"{summary['device_name']}, {summary['cores']} cores, which other work shared; seed "
-        f"{config['seed']}; {mirrored} mirrored averaging; {summary['date'][:10]}, commit "
-        f"{summary['commit']}. Files: `results/openkbp/{folder.name}/`."
+        f"113 train patients ({total(stages)} of {config['batch_size']} patches of "
+        f"{'x'.join(map(str, config['patch_size']))}) on {summary['device_name']}, "
+        f"{summary['cores']} cores{_share(folder, len(stages))}; seed {config['seed']}; "
+        f"{mirrored} mirrored averaging; scored on {summary['date'][:10]}, commit "
+        f"{summary['commit']}. Files: `results/openkbp/{folder.name}/`; "
+        f"[model card](weights/{summary['model']}-openkbp.md)."
     )
+
+
+def _share(folder: Path, stages: int) -> str:
+    """Say how many cores the last stage's training process got, if its log tells."""
+    log = pd.read_csv(folder / "stages" / str(stages) / "log.csv")
+    if "cpu" not in log:
+        return " (shared with other work)"
+    return f" (of which the training got {log['cpu'].sum() / log['seconds'].sum():.2f})"
 
 
 def performance_block() -> str:
@@ -122,17 +135,31 @@ def render(text: str) -> str:
     return text
 
 
+def files() -> dict[Path, str]:
+    """Return path to text of every page that is made from result files."""
+    return {README: render(README.read_text(encoding="utf-8")), **cards()}
+
+
+def write() -> None:
+    """Write them."""
+    for path, text in files().items():
+        path.write_text(text, encoding="utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
     options = parser.parse_args()
-    before = README.read_text(encoding="utf-8")
-    after = render(before)
-    if options.check:
-        print("README.md agrees" if after == before else "README.md differs: run this script")
-        return int(after != before)
-    README.write_text(after, encoding="utf-8")
-    return 0
+    if not options.check:
+        write()
+        return 0
+    differing = [
+        path.relative_to(ROOT).as_posix()
+        for path, text in files().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    print(f"run this script, these differ: {', '.join(differing)}" if differing else "all agree")
+    return int(bool(differing))
 
 
 if __name__ == "__main__":

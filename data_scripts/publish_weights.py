@@ -1,0 +1,201 @@
+"""Publish a run's weights: half precision, scores of these very weights, pictures, model card.
+
+python data_scripts/publish_weights.py build/openkbp/run --data build/openkbp/prepared
+
+Writes weights/NAME.safetensors, .json and .md, results/DATASET/MODEL/ and README's table. Work
+files go to build/publish/; an interrupted evaluation goes on there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import update_readme
+from keep_run import copy_records
+
+from oarfuse.data import Manifest, load_case, load_manifest, read_nifti
+from oarfuse.errors import OarfuseError
+from oarfuse.evaluation import evaluate
+from oarfuse.evaluation.scoring import jsonable
+from oarfuse.files import atomic_path, sha256, write_json
+from oarfuse.results import load_metrics
+from oarfuse.runs import CONFIG, VALIDATION, WEIGHTS
+from oarfuse.viewing import ViewCase, show_cases
+from oarfuse.viewing.stages import plot_stages
+from oarfuse.weights import ModelInfo, load_weights, read_info, save_weights, training_stages
+
+ROOT = Path(__file__).parents[1]
+LIMIT_MB = 15
+SCORES = ("metrics.csv", "metrics_largest_component.csv", "metrics_more.csv", "summary.json",
+          "summary.md")  # fmt: skip
+
+
+def history(run: Path, info: ModelInfo, folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return the records of every stage, with what runs before this record left out added."""
+    config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+    last = {"config": recipe(run), **info.training}
+    earlier = last.pop("earlier", [])
+    if config["init"] and not earlier:
+        if not folders:
+            raise OarfuseError(
+                f"{run} went on from {config['init']} and does not know what that went through: "
+                "name the folders of the earlier runs with --stages, oldest first."
+            )
+        earlier = [_last_record(folder) for folder in folders]
+    return [*earlier, last]
+
+
+def recipe(folder: Path) -> dict[str, Any]:
+    """Return a run's configuration without the places of its files."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    kept = {key: value for key, value in config.items() if key not in ("data", "output")}
+    return {**kept, "init": config["init"] and Path(config["init"]).name}
+
+
+def _last_record(folder: Path) -> dict[str, Any]:
+    for name in (WEIGHTS, "latest.safetensors"):
+        if (folder / name).exists():
+            return {"config": recipe(folder), **training_stages(read_info(folder / name))[-1]}
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    return {"config": recipe(folder), **record}
+
+
+def keep_stages(run: Path, stages: list[dict[str, Any]], folders: Sequence[Path], to: Path) -> None:
+    """Copy each stage's curves and configuration to `to`/1, 2, ... and its record beside them."""
+    for number, (source, record) in enumerate(
+        zip([*folders, run], stages[-len(folders) - 1 :], strict=True),
+        start=len(stages) - len(folders),
+    ):
+        if source != to / str(number):
+            copy_records(source, to / str(number))
+        write_json(to / str(number) / "record.json", record)
+    for folder in to.iterdir():
+        if int(folder.name) > len(stages):  # of weights that were published before
+            shutil.rmtree(folder)
+
+
+def draw_curve(stages: list[dict[str, Any]], folder: Path, target: Path) -> None:
+    curves = []
+    for number, record in enumerate(stages, start=1):
+        path = folder / str(number) / VALIDATION
+        if path.exists():
+            title = f"stage {number}: rate {record['config']['min_lr']:g} to "
+            title += f"{record['config']['max_lr']:g}"
+            curves.append((title, pd.read_csv(path), record["minutes"]))
+    with atomic_path(target) as temporary:
+        plot_stages(curves).savefig(temporary, dpi=110)
+
+
+def draw_cases(scores: Path, manifest: Manifest, method: str, output: Path) -> None:
+    """Draw best, median and worst patient, and the three worst on their worst slice."""
+    frame = load_metrics(scores / "metrics.csv")
+    dsc = frame.groupby("case")["dsc"].mean().sort_values()
+    ranks = {"best": dsc.index[-1], "median": dsc.index[len(dsc) // 2], "worst": dsc.index[0]}
+    cases = [_view(scores, manifest, method, name, rank) for rank, name in ranks.items()]
+    worst = []
+    for name in dsc.index[:3]:
+        rows = frame[frame["case"] == name].set_index("organ")["dsc"]
+        worst.append(_view(scores, manifest, method, name, rows.idxmin(), organ=rows.idxmin()))
+    for file, chosen in (("cases.png", cases), ("failures.png", worst)):
+        figure = show_cases(chosen, spec=manifest.spec, title=f"{manifest.spec.title}, validation")
+        with atomic_path(output / file) as temporary:
+            figure.savefig(temporary, dpi=110)
+
+
+def _view(
+    scores: Path, manifest: Manifest, method: str, name: str, said: str, organ: str | None = None
+) -> ViewCase:
+    volume = load_case(manifest.case(name))
+    predicted = read_nifti(scores / "predictions" / f"{name}.nii.gz").array
+    index = None
+    if organ:
+        (label,) = (entry.label for entry in manifest.spec.organs if entry.name == organ)
+        truth = volume.label == label
+        wrong = truth != (predicted == label)
+        middle = [int(np.median(axis)) for axis in np.nonzero(truth | wrong)]
+        index = (int(wrong.sum(axis=(1, 2)).argmax()), middle[1], middle[2])
+    title = f"{name}, {said.replace('_', ' ')}"
+    return ViewCase(
+        title, volume.image, volume.label, {method: predicted}, volume.spacing_mm, index
+    )
+
+
+def publish(run: Path, data: Path, *, mirror: bool, folders: Sequence[Path]) -> Path:
+    """Do all of it and return the weights file."""
+    model, info = load_weights(run / WEIGHTS)
+    if info.phantom:
+        raise OarfuseError(f"{run} was trained on a phantom: publish what patients trained.")
+    results = ROOT / "results" / info.dataset / info.model
+    known = sorted((p for p in (results / "stages").glob("*")), key=lambda p: int(p.name))
+    stages = history(run, info, folders)
+    folders = list(folders) or known[: len(stages) - 1]
+    *earlier, last = stages
+    info = replace(info, training={**last, **({"earlier": earlier} if earlier else {})})
+    name = f"{info.model}-{info.dataset}"
+    work = ROOT / "build" / "publish" / name
+    half = work / f"{name}.safetensors"
+    save_weights(half, model.state_dict(), info, half=True)
+    if half.stat().st_size > LIMIT_MB * 1e6:
+        raise OarfuseError(f"{half} is larger than {LIMIT_MB} MB: such a file is not for git.")
+    digest = sha256(half)
+    scores = work / f"{digest[:10]}{'-mirror' if mirror else ''}"
+    evaluation = evaluate(half, data, "validation", scores, mirror=mirror, save_predictions=True)
+
+    for file in SCORES:
+        with atomic_path(results / file) as temporary:
+            temporary.write_bytes((scores / file).read_bytes())
+    keep_stages(run, stages, folders, results / "stages")
+    draw_curve(stages, results / "stages", results / "curve.png")
+    manifest = load_manifest(data)
+    draw_cases(scores, manifest, info.model, results)
+    published = ROOT / "weights" / half.name
+    with atomic_path(published) as temporary:
+        temporary.write_bytes(half.read_bytes())
+    about = asdict(info)
+    del about["training"]
+    about |= {
+        "name": name,
+        "sha256": digest,
+        "num_classes": info.num_classes,
+        "labels": {str(organ.label): organ.name for organ in info.spec.organs},
+        "results": results.relative_to(ROOT).as_posix(),
+        "train_cases": len(manifest.split("train")),
+        "mirror": mirror,
+        "validation_dsc": evaluation.summary["means"]["raw"]["mean"]["dsc"],
+        "stages": stages,
+    }
+    write_json(published.with_suffix(".json"), jsonable(about))
+    update_readme.write()
+    return published
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="run folder of `oarfuse train`")
+    parser.add_argument("--data", type=Path, required=True, help="prepared folder")
+    parser.add_argument("--mirror", action="store_true", help="score with mirrored averaging")
+    parser.add_argument(
+        "--stages",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders of the runs that this one continues, oldest first (default: those that "
+        "were published before)",
+    )
+    options = parser.parse_args()
+    try:
+        print(publish(options.run, options.data, mirror=options.mirror, folders=options.stages))
+    except OarfuseError as error:
+        raise SystemExit(f"publish_weights: {error}") from None
+
+
+if __name__ == "__main__":
+    main()
