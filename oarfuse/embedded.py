@@ -96,7 +96,7 @@ def course_weights(run: str | Path, data: str | Path) -> Path:
     manifest = load_manifest(data)
     if manifest.phantom:
         return phantom_weights(run, data)
-    name = f"oarfocalfusenet_{manifest.spec.name}"
+    name = f"oarfocalfusenet-{manifest.spec.name}"
     if name in pretrained_names():
         return find_weights(name)
     raise OarfuseError(

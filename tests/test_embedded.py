@@ -56,7 +56,7 @@ def test_no_minute_of_training_passes_for_a_result_on_patients(
     monkeypatch.setattr(pretrained, "_FOLDERS", (tmp_path,))
     with pytest.raises(OarfuseError, match="and none come with the kit for OpenKBP"):
         course_weights(run, phantom)
-    published = tmp_path / "oarfocalfusenet_openkbp.safetensors"
+    published = tmp_path / "oarfocalfusenet-openkbp.safetensors"
     published.touch()
     published.with_suffix(".json").touch()
     assert course_weights(run, phantom) == published
