@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from experiments import RESULTS as EXPERIMENTS
+from experiments_report import page, readme_block
 from model_card import cards, total
 
+from oarfuse.files import write_text
 from oarfuse.organs import get_spec
 
 ROOT = Path(__file__).parents[1]
@@ -120,6 +123,7 @@ def performance_block() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "results": results_block,
+    "experiments": readme_block,
     "performance": performance_block,
 }
 
@@ -137,13 +141,14 @@ def render(text: str) -> str:
 
 def files() -> dict[Path, str]:
     """Return path to text of every page that is made from result files."""
-    return {README: render(README.read_text(encoding="utf-8")), **cards()}
+    readme = render(README.read_text(encoding="utf-8"))
+    return {README: readme, EXPERIMENTS / "README.md": page(), **cards()}
 
 
 def write() -> None:
     """Write them."""
     for path, text in files().items():
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
 
 
 def main() -> int:

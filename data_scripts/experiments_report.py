@@ -1,0 +1,184 @@
+"""Tables of the finished experiments: one page with all of them, and the block in README."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from experiments import LIST, MARK, RECORD, RESULTS, experiments, read_list
+
+from oarfuse.organs import get_spec
+from oarfuse.results import MEAN, load_metrics, mean_interval, paired_differences
+from oarfuse.runs import LOG
+
+NOT_RUN = "Not run yet: `python data_scripts/experiments.py --data build/openkbp/prepared`."
+
+
+def page(content: dict[str, Any] | None = None, results: Path = RESULTS) -> str:
+    """Return results/openkbp/experiments/README.md."""
+    content = content or read_list()
+    parts = [
+        "# Experiments under equal conditions",
+        "Made by `data_scripts/update_readme.py` from the folders beside this page, one a run, "
+        "which `data_scripts/experiments.py` wrote; the list of runs is "
+        f"`data_scripts/{LIST.name}`. Every run has the same data, patches, augmentation and seed "
+        "unless its row says otherwise, and the same minutes of training (validation not "
+        "counted). Scores are of validation patients, on whom each run's best weights were also "
+        "selected. So short a budget ranks methods by how soon they learn, not by what they can "
+        "reach.",
+    ]
+    for key, group in content["groups"].items():
+        done = _done(content, group, results)
+        parts.append(f"## {key.capitalize()}: {group['title']}")
+        parts.append(_table(done) if done else NOT_RUN)
+        if key == "seeds" and done:
+            parts += [_over_seeds(done, results)]
+        elif done:
+            parts += [_differences(group, done, results)]
+    parts.append(
+        "Processor: how many cores the training process kept busy by its own log, and what share "
+        "of all cores other programs took meanwhile; a dash where it was not recorded. A run that "
+        "others disturbed made fewer steps in its minutes."
+    )
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def readme_block(content: dict[str, Any] | None = None, results: Path = RESULTS) -> str:
+    """Return the equal-budget comparison, short."""
+    content = content or read_list()
+    group = content["groups"]["comparison"]
+    done = _done(content, group, results)
+    if group["reference"] not in done:
+        return NOT_RUN
+    against = _paired(group, done, results)
+    minutes = group["train"]["minutes"]
+    lines = [_row(["method", "steps", "DSC", "largest component: DSC", "HD (voxels)",
+                   f"DSC minus {done[group['reference']]['model']}'s"]),
+             "|---|" + "---:|" * 5]  # fmt: skip
+    for name, run in done.items():
+        raw, largest = (run["means"][key][MEAN] for key in ("raw", "largest_component"))
+        lines.append(_row([run["model"], run["steps"], f"{raw['dsc']:.4f}", f"{largest['dsc']:.4f}",
+                           f"{largest['hd_vox']:.2f}", against.get(name, "")]))  # fmt: skip
+    cases = next(iter(done.values()))["cases"]
+    lines += ["", f"**{minutes} minutes of training each** on 2 CPU cores, same data, patches, "
+              f"augmentation and seed; {cases} validation patients; differences are paired by "
+              "patient, with their 95 % bootstrap interval. So short a budget ranks methods by how "
+              "soon they learn. Seeds, ablations, recipe: "
+              "[all experiments](results/openkbp/experiments/README.md)."]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _done(content: dict[str, Any], group: dict[str, Any], results: Path) -> dict[str, Any]:
+    """Return name -> summary of the finished runs of a group, its reference first."""
+    found = {}
+    for name in dict.fromkeys([group["reference"], *group["runs"]]):
+        path = results / name / MARK
+        if not path.exists():
+            continue
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        if summary["kind"] != "full run":
+            raise SystemExit(f"{path} is a {summary['kind']}: only full runs belong here.")
+        log = pd.read_csv(results / name / LOG)
+        record = json.loads((results / name / RECORD).read_text(encoding="utf-8"))
+        listed = experiments(content)[name]
+        changed = {k: v for k, v in listed.items() if content["train"].get(k, ...) != v}
+        found[name] = {
+            **summary,
+            "steps": int(log["step"].iloc[-1]),
+            "minutes": log["minutes"].iloc[-1],
+            "changed": {k: v for k, v in changed.items() if k not in ("model", "minutes")},
+            "busy": _busy(log, record["sessions"]),
+        }
+    return found
+
+
+def _busy(log: pd.DataFrame, sessions: list[dict[str, float]]) -> str:
+    own = f"{log['cpu'].sum() / log['seconds'].sum():.2f} cores" if "cpu" in log else "-"
+    wall = sum(s["wall_seconds"] * s["cores"] for s in sessions)
+    other = f"{sum(s['other_cpu_seconds'] for s in sessions) / wall:.0%}" if wall else "-"
+    return f"{own}, others {other}"
+
+
+def _table(done: dict[str, Any]) -> str:
+    organs = get_spec("openkbp").organs
+    heads = ["run", "method", "changed", "steps", "minutes", "DSC", "HD (voxels)", "ASD (voxels)",
+             "largest component: DSC", "HD (voxels)", "ASD (voxels)", "and without leaking slices",
+             *(organ.title for organ in organs), "processor"]  # fmt: skip
+    lines = [_row(heads), "|---|---|---|" + "---:|" * (len(heads) - 4) + "---|"]
+    for name, run in done.items():
+        changed = ", ".join(f"{key} {value}" for key, value in run["changed"].items())
+        cells = [name, run["model"], changed, run["steps"], f"{run['minutes']:.1f}"]
+        for variant in ("raw", "largest_component"):
+            mean = run["means"][variant][MEAN]
+            cells += [f"{mean['dsc']:.4f}", f"{mean['hd_vox']:.2f}", f"{mean['asd_vox']:.3f}"]
+        cells.append(f"{run['means']['largest_component_no_leak'][MEAN]['dsc']:.4f}")
+        cells += [f"{run['means']['raw'][organ.name]['dsc']:.4f}" for organ in organs]
+        lines.append(_row([*cells, run["busy"]]))
+    return "\n".join(lines)
+
+
+def _differences(group: dict[str, Any], done: dict[str, Any], results: Path) -> str:
+    reference = group["reference"]
+    if reference not in done or len(done) < 2:
+        return ""
+    frames = {name: load_metrics(results / name / "metrics.csv") for name in done}
+    table = paired_differences(frames.pop(reference), frames)
+    return _difference_table(table, reference)
+
+
+def _paired(group: dict[str, Any], done: dict[str, Any], results: Path) -> dict[str, str]:
+    """Return name -> difference of the mean DSC from the reference's."""
+    frames = {name: load_metrics(results / name / "metrics.csv") for name in done}
+    reference = frames.pop(group["reference"])
+    if not frames:
+        return {}
+    table = paired_differences(reference, frames)
+    means = table[table["organ"] == MEAN].set_index("method")
+    return {name: _signed(row) for name, row in means.iterrows()}
+
+
+def _over_seeds(done: dict[str, Any], results: Path) -> str:
+    """Compare methods by each patient's scores averaged over the seeds."""
+    runs: dict[str, list[pd.DataFrame]] = {}
+    for name, summary in done.items():
+        runs.setdefault(summary["model"], []).append(load_metrics(results / name / "metrics.csv"))
+    lines = [_row(["method", "seeds", "mean DSC of each seed", "mean", "standard deviation"]),
+             "|---|---:|---|---:|---:|"]  # fmt: skip
+    averaged = {}
+    for model, frames in runs.items():
+        each = pd.Series([mean_interval(frame, resamples=1)[0] for frame in frames])
+        spread = f"{each.std(ddof=1):.4f}" if len(each) > 1 else "-"
+        lines.append(_row([model, len(each), ", ".join(f"{dsc:.4f}" for dsc in each),
+                           f"{each.mean():.4f}", spread]))  # fmt: skip
+        columns = ["case", "organ", "dsc"]
+        every = pd.concat([frame[columns] for frame in frames])
+        averaged[model] = every.groupby(["case", "organ"], sort=False, as_index=False).mean()
+    text = "\n".join(lines)
+    reference = "oarfocalfusenet"
+    if reference in averaged and len(averaged) > 1:
+        table = paired_differences(averaged.pop(reference), averaged)
+        text += "\n\nEach patient's scores averaged over a method's seeds. "
+        text += _difference_table(table, reference)
+    return text
+
+
+def _difference_table(table: pd.DataFrame, reference: str) -> str:
+    titles = {organ.name: organ.title for organ in get_spec("openkbp").organs} | {MEAN: "Mean"}
+    lines = [f"DSC (raw) minus that of {reference}, paired by patient, with its 95 % bootstrap "
+             "interval; * marks p below 0.05 after Holm's correction (Wilcoxon).", "",
+             _row(["run", *titles.values()]), "|---|" + "---:|" * len(titles)]  # fmt: skip
+    for name, rows in table.groupby("method", sort=False):
+        cells = {row["organ"]: row for _, row in rows.iterrows()}
+        lines.append(_row([name, *(_signed(cells[o]) if o in cells else "-" for o in titles)]))
+    return "\n".join(lines)
+
+
+def _signed(row: Any) -> str:
+    star = "\\*" if row["p_holm"] < 0.05 else ""
+    return f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]{star}"
+
+
+def _row(cells: list[Any]) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"

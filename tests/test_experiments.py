@@ -1,0 +1,189 @@
+"""The runner of experiments.yaml and the tables that are made from its folders."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_data import write_small_data
+
+from oarfuse.config import TrainConfig
+from oarfuse.errors import OarfuseError
+from oarfuse.models import build_model
+
+SCRIPTS = Path(__file__).parents[1] / "data_scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+import experiments as runner  # noqa: E402
+import experiments_report as report  # noqa: E402
+
+TINY = {
+    "train": {
+        "patch_size": [32, 32, 32],
+        "batch_size": 1,
+        "steps": 2,
+        "workers": 0,
+        "accelerator": "cpu",
+        "model_options": {"width": 2},
+        "seed": 0,
+    },
+    "rivals": ["unet3d"],
+    "groups": {
+        "comparison": {
+            "title": "2 steps each",
+            "train": {"minutes": 5},
+            "reference": "compare-oarfocalfusenet",
+            "runs": {
+                "compare-oarfocalfusenet": {"model": "oarfocalfusenet"},
+                "compare-unet3d": {
+                    "model": "unet3d",
+                    "model_options": {"features": [2, 2, 4, 4, 8]},
+                },
+            },
+        },
+        "seeds": {
+            "title": "two seeds",
+            "train": {"minutes": 5},
+            "reference": "seed0",
+            "runs": {"rival": {"model": "best_rival"}},
+        },
+    },
+}
+
+
+def test_the_list_is_one_that_can_be_trained() -> None:
+    content = runner.read_list()
+    listed = runner.experiments(content)
+    assert len(listed) == len({json.dumps(options) for options in listed.values()})
+    for name, options in listed.items():
+        config = TrainConfig(data="d", output="o", **{**options, "model": "unet3d"})
+        assert config.minutes in (20, 45), name
+        if options["model"] != "best_rival":
+            build_model(options["model"], 1, 6, **options.get("model_options", {}))
+    for group in content["groups"].values():
+        assert group["reference"] in listed
+    assert set(content["rivals"]) <= {listed[f"compare-{model}"]["model"] for model in
+                                      content["rivals"]}  # fmt: skip
+
+
+def test_options_become_flags() -> None:
+    options = {"patch_size": [1, 2, 3], "augment": False, "blank_leaking": True,
+               "model_options": {"gates": False}, "min_lr": 0.001}  # fmt: skip
+    assert runner.flags(options) == [
+        *("--patch-size", "1", "2", "3", "--no-augment", "--blank-leaking"),
+        *("--model-options", '{"gates": false}', "--min-lr", "0.001"),
+    ]
+
+
+def test_runs_one_after_the_other_and_never_twice(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, work, results = tmp_path / "data", tmp_path / "work", tmp_path / "results"
+    write_small_data(data)
+
+    def call(only: list[str]) -> str:
+        capfd.readouterr()
+        runner.run_all(TINY, data, work, results, only, smoke=False)
+        return capfd.readouterr().out
+
+    assert "rival: waits for the comparison of unet3d" in call(["seeds"])
+    first = "compare-oarfocalfusenet"
+    calls = []
+    really = runner._call
+
+    def cut(command: list[str]) -> None:
+        calls.append(command[3])
+        if command[3] == "evaluate" and len(calls) == 2:
+            raise KeyboardInterrupt
+        really(command)
+
+    monkeypatch.setattr(runner, "_call", cut)
+    with pytest.raises(KeyboardInterrupt):
+        call([first])
+    assert not (results / first).exists()  # nothing that could pass for a result
+    assert f"{first}: done" not in call([first])
+    assert calls == ["train", "evaluate"] * 2
+    kept = {path.name for path in (results / first).iterdir()}
+    assert kept == {"config.json", "environment.json", "log.csv", "validation.csv", "metrics.csv",
+                    "metrics_largest_component.csv", "summary.json", "summary.md",
+                    "experiment.json"} - {"log.csv"}  # fmt: skip
+    record = json.loads((results / first / "experiment.json").read_text(encoding="utf-8"))
+    assert record["options"]["model"] == "oarfocalfusenet"
+    assert all(session["own_cpu_seconds"] > 0 for session in record["sessions"])
+    assert f"{first}: done" in call([first])
+    assert calls == ["train", "evaluate"] * 2
+
+    changed = json.loads(json.dumps(TINY))
+    changed["train"]["seed"] = 1
+    with pytest.raises(OarfuseError, match="was run with other options"):
+        runner.run_all(changed, data, work, results, [first], smoke=False)
+    with pytest.raises(OarfuseError, match="There is no 'nonsense'"):
+        call(["nonsense"])
+    with pytest.raises(SystemExit, match="is a phantom: only full runs"):
+        report.page(TINY, results)
+
+
+def finished(results: Path, name: str, model: str, dsc: float, seed: int) -> None:
+    """Write a result folder with known scores: organs differ, methods by a shift."""
+    folder = results / name
+    folder.mkdir(parents=True)
+    organs = [organ.name for organ in report.get_spec("openkbp").organs]
+    wobble = 0.01 * np.random.default_rng(seed).random((4, 5))
+    rows = [
+        {"case": f"pt_{case}", "organ": organ, "dsc": dsc + wobble[case, place], "hd_vox": 3.0,
+         "hd_mm": 9.0, "hd95_vox": 2.0, "hd95_mm": 6.0, "asd_vox": 0.5, "asd_mm": 1.5,
+         "missed": False}
+        for case in range(4)
+        for place, organ in enumerate(organs)
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    frame.to_csv(folder / "metrics.csv", index=False)
+    mean = {"dsc": frame["dsc"].mean(), "hd_vox": 3.0, "asd_vox": 0.5}
+    means = {"mean": mean, **{organ: {"dsc": dsc} for organ in organs}}
+    variants = ("raw", "largest_component", "largest_component_no_leak")
+    summary = {
+        "kind": "full run",
+        "model": model,
+        "cases": 4,
+        "means": {v: means for v in variants},
+    }
+    (folder / "summary.json").write_text(json.dumps(summary))
+    log = {"step": [10, 20], "minutes": [1.0, 2.0], "seconds": [6.0, 6.0], "cpu": [9.0, 9.0]}
+    pd.DataFrame(log).to_csv(folder / "log.csv", index=False)
+    session = {"wall_seconds": 100.0, "own_cpu_seconds": 160.0, "other_cpu_seconds": 20.0,
+               "cores": 2}  # fmt: skip
+    record: dict[str, Any] = {"name": name, "options": {}, "sessions": [session]}
+    (folder / "experiment.json").write_text(json.dumps(record))
+
+
+def test_tables_by_hand(tmp_path: Path) -> None:
+    assert report.readme_block(TINY, tmp_path) == report.NOT_RUN
+    finished(tmp_path, "compare-oarfocalfusenet", "oarfocalfusenet", 0.70, seed=1)
+    finished(tmp_path, "compare-unet3d", "unet3d", 0.72, seed=1)
+    block = report.readme_block(TINY, tmp_path)
+    # the same wobble in both, so every patient differs by exactly 0.02
+    assert "+0.0200 [+0.0200, +0.0200]" in block
+    assert "**5 minutes of training each**" in block
+    page = report.page(TINY, tmp_path)
+    assert "1.50 cores, others 10%" in page
+    assert report.NOT_RUN in page  # the seeds
+    row = next(line for line in page.splitlines() if line.startswith("| compare-unet3d | unet3d"))
+    assert " 20 | 2.0 | 0.72" in row
+
+
+def test_seeds_are_averaged_within_each_patient(tmp_path: Path) -> None:
+    content = json.loads(json.dumps(TINY))
+    runs = {f"s{seed}-{model}": {"model": model, "seed": seed} for seed in (0, 1)
+            for model in ("oarfocalfusenet", "unet3d")}  # fmt: skip
+    content["groups"]["seeds"] |= {"reference": "s0-oarfocalfusenet", "runs": runs}
+    for seed, better in ((0, 0.01), (1, 0.03)):
+        finished(tmp_path, f"s{seed}-oarfocalfusenet", "oarfocalfusenet", 0.7, seed=seed)
+        finished(tmp_path, f"s{seed}-unet3d", "unet3d", 0.7 + better, seed=seed)
+    page = report.page(content, tmp_path)
+    # (0.01 + 0.03) / 2 for each patient
+    assert "| unet3d | +0.0200 [+0.0200, +0.0200]" in page
