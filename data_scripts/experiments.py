@@ -52,11 +52,17 @@ def experiments(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
+def place(content: dict[str, Any], name: str, results: Path) -> Path:
+    """Return the folder of a run's results: one folder a group, for `oarfuse tables` and others."""
+    (group,) = (key for key, group in content["groups"].items() if name in group["runs"])
+    return results / group / name
+
+
 def best_rival(content: dict[str, Any], results: Path) -> str | None:
     """Return the rival with the highest raw DSC; None until all of them have been compared."""
     scores = {}
     for model in content["rivals"]:
-        path = results / f"compare-{model}" / MARK
+        path = place(content, f"compare-{model}", results) / MARK
         if not path.exists():
             return None
         summary = json.loads(path.read_text(encoding="utf-8"))
@@ -80,10 +86,10 @@ def flags(options: dict[str, Any]) -> list[str]:
 
 
 def run(
-    name: str, options: dict[str, Any], data: Path, work: Path, results: Path, *, smoke: bool
+    name: str, options: dict[str, Any], data: Path, work: Path, target: Path, *, smoke: bool
 ) -> None:
     """Train, evaluate and keep one experiment, from wherever an earlier call stopped."""
-    folder, scores, target = work / name, work / name / "scores", results / name
+    folder, scores = work / name, work / name / "scores"
     command = [sys.executable, "-m", "oarfuse.cli"]
     sessions = work / name / "sessions.json"
     known = json.loads(sessions.read_text(encoding="utf-8")) if sessions.exists() else []
@@ -126,10 +132,10 @@ def usage() -> tuple[float, float, float]:
     return time.monotonic(), children.children_user + children.children_system, busy
 
 
-def finished(name: str, options: dict[str, Any], results: Path) -> bool:
+def finished(name: str, options: dict[str, Any], target: Path) -> bool:
     """Whether the results of these very options are there."""
-    path = results / name / RECORD
-    if not (results / name / MARK).exists():
+    path = target / RECORD
+    if not (target / MARK).exists():
         return False
     there = json.loads(path.read_text(encoding="utf-8"))["options"]
     if there != options:
@@ -155,11 +161,12 @@ def run_all(
                 print(f"{name}: waits for the comparison of {', '.join(content['rivals'])}")
                 continue
             options["model"] = rival
-        if finished(name, options, results):
+        target = place(content, name, results)
+        if finished(name, options, target):
             print(f"{name}: done")
             continue
         print(f"{name}: {options}", flush=True)
-        run(name, options, data, work, results, smoke=smoke)
+        run(name, options, data, work, target, smoke=smoke)
 
 
 def _choose(content: dict[str, Any], only: list[str]) -> set[str]:
@@ -191,7 +198,7 @@ def main() -> None:
     try:
         if options.list:
             for name, listed in experiments(content).items():
-                done = (options.results / name / MARK).exists()
+                done = (place(content, name, options.results) / MARK).exists()
                 print(f"{'done' if done else '    '} {name} {listed}")
             return
         if options.data is None:

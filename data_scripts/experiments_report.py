@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from experiments import LIST, MARK, RECORD, RESULTS, experiments, read_list
+from experiments import LIST, MARK, RECORD, RESULTS, experiments, place, read_list
 
 from oarfuse.organs import get_spec
 from oarfuse.results import MEAN, load_metrics, mean_interval, paired_differences
@@ -34,9 +34,9 @@ def page(content: dict[str, Any] | None = None, results: Path = RESULTS) -> str:
         parts.append(f"## {key.capitalize()}: {group['title']}")
         parts.append(_table(done) if done else NOT_RUN)
         if key == "seeds" and done:
-            parts += [_over_seeds(done, results)]
+            parts += [_over_seeds(done)]
         elif done:
-            parts += [_differences(group, done, results)]
+            parts += [_differences(group, done)]
     parts.append(
         "Processor: how many cores the training process kept busy by its own log, and what share "
         "of all cores other programs took meanwhile; a dash where it was not recorded. A run that "
@@ -52,7 +52,7 @@ def readme_block(content: dict[str, Any] | None = None, results: Path = RESULTS)
     done = _done(content, group, results)
     if group["reference"] not in done:
         return NOT_RUN
-    against = _paired(group, done, results)
+    against = _paired(group, done)
     minutes = group["train"]["minutes"]
     lines = [_row(["method", "steps", "DSC", "largest component: DSC", "HD (voxels)",
                    f"DSC minus {done[group['reference']]['model']}'s"]),
@@ -74,18 +74,20 @@ def _done(content: dict[str, Any], group: dict[str, Any], results: Path) -> dict
     """Return name -> summary of the finished runs of a group, its reference first."""
     found = {}
     for name in dict.fromkeys([group["reference"], *group["runs"]]):
-        path = results / name / MARK
+        folder = place(content, name, results)
+        path = folder / MARK
         if not path.exists():
             continue
         summary = json.loads(path.read_text(encoding="utf-8"))
         if summary["kind"] != "full run":
             raise SystemExit(f"{path} is a {summary['kind']}: only full runs belong here.")
-        log = pd.read_csv(results / name / LOG)
-        record = json.loads((results / name / RECORD).read_text(encoding="utf-8"))
+        log = pd.read_csv(folder / LOG)
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         listed = experiments(content)[name]
         changed = {k: v for k, v in listed.items() if content["train"].get(k, ...) != v}
         found[name] = {
             **summary,
+            "metrics": load_metrics(folder / "metrics.csv"),
             "steps": int(log["step"].iloc[-1]),
             "minutes": log["minutes"].iloc[-1],
             "changed": {k: v for k, v in changed.items() if k not in ("model", "minutes")},
@@ -119,18 +121,18 @@ def _table(done: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _differences(group: dict[str, Any], done: dict[str, Any], results: Path) -> str:
+def _differences(group: dict[str, Any], done: dict[str, Any]) -> str:
     reference = group["reference"]
     if reference not in done or len(done) < 2:
         return ""
-    frames = {name: load_metrics(results / name / "metrics.csv") for name in done}
+    frames = {name: run["metrics"] for name, run in done.items()}
     table = paired_differences(frames.pop(reference), frames)
     return _difference_table(table, reference)
 
 
-def _paired(group: dict[str, Any], done: dict[str, Any], results: Path) -> dict[str, str]:
+def _paired(group: dict[str, Any], done: dict[str, Any]) -> dict[str, str]:
     """Return name -> difference of the mean DSC from the reference's."""
-    frames = {name: load_metrics(results / name / "metrics.csv") for name in done}
+    frames = {name: run["metrics"] for name, run in done.items()}
     reference = frames.pop(group["reference"])
     if not frames:
         return {}
@@ -139,11 +141,11 @@ def _paired(group: dict[str, Any], done: dict[str, Any], results: Path) -> dict[
     return {name: _signed(row) for name, row in means.iterrows()}
 
 
-def _over_seeds(done: dict[str, Any], results: Path) -> str:
+def _over_seeds(done: dict[str, Any]) -> str:
     """Compare methods by each patient's scores averaged over the seeds."""
     runs: dict[str, list[pd.DataFrame]] = {}
-    for name, summary in done.items():
-        runs.setdefault(summary["model"], []).append(load_metrics(results / name / "metrics.csv"))
+    for run in done.values():
+        runs.setdefault(run["model"], []).append(run["metrics"])
     lines = [_row(["method", "seeds", "mean DSC of each seed", "mean", "standard deviation"]),
              "|---|---:|---|---:|---:|"]  # fmt: skip
     averaged = {}

@@ -49,7 +49,7 @@ TINY = {
         "seeds": {
             "title": "two seeds",
             "train": {"minutes": 5},
-            "reference": "seed0",
+            "reference": "rival",
             "runs": {"rival": {"model": "best_rival"}},
         },
     },
@@ -105,14 +105,16 @@ def test_runs_one_after_the_other_and_never_twice(
     monkeypatch.setattr(runner, "_call", cut)
     with pytest.raises(KeyboardInterrupt):
         call([first])
-    assert not (results / first).exists()  # nothing that could pass for a result
+    assert not (results / "comparison" / first).exists()  # nothing that could pass for a result
     assert f"{first}: done" not in call([first])
     assert calls == ["train", "evaluate"] * 2
-    kept = {path.name for path in (results / first).iterdir()}
-    assert kept == {"config.json", "environment.json", "log.csv", "validation.csv", "metrics.csv",
+    kept = {path.name for path in (results / "comparison" / first).iterdir()}
+    assert kept == {"config.json", "environment.json", "validation.csv", "metrics.csv",
                     "metrics_largest_component.csv", "summary.json", "summary.md",
-                    "experiment.json"} - {"log.csv"}  # fmt: skip
-    record = json.loads((results / first / "experiment.json").read_text(encoding="utf-8"))
+                    "experiment.json"}  # fmt: skip
+    record = json.loads(
+        (results / "comparison" / first / "experiment.json").read_text(encoding="utf-8")
+    )
     assert record["options"]["model"] == "oarfocalfusenet"
     assert all(session["own_cpu_seconds"] > 0 for session in record["sessions"])
     assert f"{first}: done" in call([first])
@@ -163,8 +165,8 @@ def finished(results: Path, name: str, model: str, dsc: float, seed: int) -> Non
 
 def test_tables_by_hand(tmp_path: Path) -> None:
     assert report.readme_block(TINY, tmp_path) == report.NOT_RUN
-    finished(tmp_path, "compare-oarfocalfusenet", "oarfocalfusenet", 0.70, seed=1)
-    finished(tmp_path, "compare-unet3d", "unet3d", 0.72, seed=1)
+    finished(tmp_path / "comparison", "compare-oarfocalfusenet", "oarfocalfusenet", 0.70, seed=1)
+    finished(tmp_path / "comparison", "compare-unet3d", "unet3d", 0.72, seed=1)
     block = report.readme_block(TINY, tmp_path)
     # the same wobble in both, so every patient differs by exactly 0.02
     assert "+0.0200 [+0.0200, +0.0200]" in block
@@ -182,8 +184,8 @@ def test_seeds_are_averaged_within_each_patient(tmp_path: Path) -> None:
             for model in ("oarfocalfusenet", "unet3d")}  # fmt: skip
     content["groups"]["seeds"] |= {"reference": "s0-oarfocalfusenet", "runs": runs}
     for seed, better in ((0, 0.01), (1, 0.03)):
-        finished(tmp_path, f"s{seed}-oarfocalfusenet", "oarfocalfusenet", 0.7, seed=seed)
-        finished(tmp_path, f"s{seed}-unet3d", "unet3d", 0.7 + better, seed=seed)
+        finished(tmp_path / "seeds", f"s{seed}-oarfocalfusenet", "oarfocalfusenet", 0.7, seed=seed)
+        finished(tmp_path / "seeds", f"s{seed}-unet3d", "unet3d", 0.7 + better, seed=seed)
     page = report.page(content, tmp_path)
     # (0.01 + 0.03) / 2 for each patient
     assert "| unet3d | +0.0200 [+0.0200, +0.0200]" in page
