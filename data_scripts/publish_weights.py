@@ -69,14 +69,27 @@ def _last_record(folder: Path) -> dict[str, Any]:
 
 
 def keep_stages(run: Path, stages: list[dict[str, Any]], folders: Sequence[Path], to: Path) -> None:
-    """Copy each stage's curves and configuration to `to`/1, 2, ... and its record beside them."""
-    for number, (source, record) in enumerate(
-        zip([*folders, run], stages[-len(folders) - 1 :], strict=True),
-        start=len(stages) - len(folders),
-    ):
-        if source != to / str(number):
-            copy_records(source, to / str(number))
-        write_json(to / str(number) / "record.json", record)
+    """Copy each stage's curves and configuration to `to`/1, 2, ... and its record beside them.
+
+    Without `folders` an earlier stage keeps what was published of it; if that is of another
+    training, the stage goes without curves.
+    """
+    if folders and len(folders) != len(stages) - 1:
+        raise OarfuseError(
+            f"{run} continues {len(stages) - 1} runs and --stages names {len(folders)}: name all."
+        )
+    for number, record in enumerate(stages, start=1):
+        kept = to / str(number)
+        if number == len(stages):
+            shutil.rmtree(kept, ignore_errors=True)
+            copy_records(run, kept)
+        elif folders:
+            if folders[number - 1].resolve() != kept.resolve():
+                copy_records(folders[number - 1], kept)
+        elif not (kept / CONFIG).exists() or recipe(kept) != record["config"]:
+            shutil.rmtree(kept, ignore_errors=True)
+            continue
+        write_json(kept / "record.json", record)
     for folder in to.iterdir():
         if int(folder.name) > len(stages):  # of weights that were published before
             shutil.rmtree(folder)
@@ -134,9 +147,7 @@ def publish(run: Path, data: Path, *, mirror: bool, folders: Sequence[Path]) -> 
     if info.phantom:
         raise OarfuseError(f"{run} was trained on a phantom: publish what patients trained.")
     results = ROOT / "results" / info.dataset / info.model
-    known = sorted((p for p in (results / "stages").glob("*")), key=lambda p: int(p.name))
     stages = history(run, info, folders)
-    folders = list(folders) or known[: len(stages) - 1]
     *earlier, last = stages
     info = replace(info, training={**last, **({"earlier": earlier} if earlier else {})})
     name = f"{info.model}-{info.dataset}"
