@@ -93,7 +93,7 @@ def test_citation_and_changelog_name_this_version() -> None:
 def test_contributing_names_targets_and_files_that_exist() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"make ([a-z-]+)", text):
+    for target in re.findall(r"\bmake ([a-z-]+)", text):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     named = re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.\w+)`", text)
     assert named
