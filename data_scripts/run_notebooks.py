@@ -19,6 +19,8 @@ from typing import Any
 import papermill
 import yaml
 
+from oarfuse.viewing.static import keep_pictures
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -64,6 +66,7 @@ def run(notebook: Path, executed: Path, given: dict[str, Any]) -> str | None:
                 f"{notebook.name}: failed in cell {error.exec_count} ({error.ename}: "
                 f"{error.evalue}); see {unfinished}."
             )
+    keep_pictures(unfinished)  # nobody's kernel runs where these copies are read
     os.replace(unfinished, executed)
     return None
 
