@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -58,6 +59,7 @@ def peak_memory(function: Callable[[], object]) -> int:
     Counted from what was held at its start, by PyTorch's profiler. The scratch memory that some
     kernels take from the system by themselves is not seen.
     """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it announces start and stop in red
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         function()
     with tempfile.TemporaryDirectory() as folder:
