@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from oarfuse.viewing.static import WIDGET
+
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("[0-9]*.ipynb"))
@@ -72,3 +74,44 @@ def test_no_trace_of_a_machine(path: Path) -> None:
     for cell in cells(path):
         assert "papermill" not in cell["metadata"]
     assert path.stat().st_size < 2_000_000
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_code_fits_the_page(path: Path) -> None:
+    wide = [
+        line
+        for cell in cells(path)
+        if cell["cell_type"] == "code"
+        for line in "".join(cell["source"]).splitlines()
+        if len(line) > 90
+    ]
+    assert wide == []
+
+
+def test_set_up_cell_is_the_same_everywhere() -> None:
+    """One text, which on Colab needs one value of the reader's and elsewhere does nothing."""
+    texts = {
+        "".join(cell["source"]) for path in LESSONS + SOLUTIONS for cell in tagged(path, "setup")
+    }
+    assert len(texts) == 1
+    assert all(len(tagged(path, "setup")) == 1 for path in LESSONS + SOLUTIONS)
+    assert re.search(r'^REPOSITORY = ""', texts.pop(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in LESSONS])
+def test_every_exercise_has_a_solution_that_its_check_accepts(path: Path) -> None:
+    def checks(notebook: Path, pattern: str) -> set[str]:
+        code = "\n".join("".join(c["source"]) for c in cells(notebook) if c["cell_type"] == "code")
+        return set(re.findall(pattern, code, re.MULTILINE))
+
+    asked = checks(path, r"^(check_\d\d_\w+)\(")
+    solution = path.parent / "solutions" / f"{path.stem}_solutions.ipynb"
+    assert len(asked) >= 3
+    assert checks(solution, r"^\s*assert (check_\d\d_\w+)\(") == asked
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_widgets_show_their_picture(path: Path) -> None:
+    """A widget is dead on a page without its kernel (see `oarfuse.viewing.static`)."""
+    outputs = [o for cell in cells(path) for o in cell.get("outputs", [])]
+    assert not any(WIDGET in output.get("data", {}) for output in outputs)
