@@ -104,6 +104,31 @@ def test_depthwise_gradients(channels: int, kernel: int, stride: int) -> None:
         assert relative(ours, reference) < 1e-5
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize(
+    "sides", [(1, 1, 1), (1, 2, 3), (2, 4, 4), (2, 2, 2), (4, 2, 4), (3, 5, 7)]
+)
+def test_bfloat16_depthwise_gradients_of_thin_maps(
+    sides: tuple[int, int, int], kernel: int, stride: int
+) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv3d(16, 16, kernel, stride=stride, padding=kernel // 2, groups=16)
+    with torch.no_grad():  # both precisions start from the same numbers
+        conv.weight.copy_(conv.weight.bfloat16())
+    volume = torch.randn(2, 16, *sides).bfloat16().contiguous(memory_format=torch.channels_last_3d)
+    found = []
+    for function in (conv, lambda x: depthwise_conv3d(x, conv)):
+        conv.zero_grad()
+        rough = function is not conv
+        with torch.autocast("cpu", torch.bfloat16, enabled=rough):
+            y = function(volume if rough else volume.float())
+        weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
+        (y.float() * weights).sum().backward()
+        found.append(conv.weight.grad.clone())
+    assert relative(found[1], found[0]) < 0.02
+
+
 @pytest.mark.parametrize("factor", [2, 4])
 def test_interpolation_as_matrices(factor: int) -> None:
     volume = torch.randn(2, 3, 2, 5, 4)
