@@ -190,7 +190,7 @@ def test_workers_work_at_once_and_a_failed_job_is_tried_again(tmp_path: Path) ->
     assert said.count("Trying to restart job") == 1
     runs = runs_of_each_job(grid.journal())
     assert sum(runs.values()) == len(runs) + 1
-    assert most_at_once(grid.journal()) > 1
+    assert 1 < most_at_once(grid.journal()) <= 4
     summary = pd.read_csv(grid.work / "build/grid/summary.csv")
     assert Counter(summary["model"]) == {"oarfocalfusenet": 4, "msf3d": 4}
     assert sorted(summary["seed"]) == [0, 0, 0, 0, 1, 1, 1, 1]
