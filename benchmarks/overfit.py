@@ -171,7 +171,8 @@ def overfit(name: str, steps: int, enough: float) -> dict[str, Any]:
 def markdown(rows: list[dict[str, Any]]) -> str:
     """Return the table as Markdown."""
     lines = [
-        "| method | parameters | loss before | after | DSC before | after | within reach | steps | CPU seconds |",
+        "| method | parameters | loss before | after | DSC before | after | within reach | steps | "
+        "CPU seconds |",
         "|---|" + "---:|" * 8,
     ]
     for row in rows:
