@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from monai.networks.nets import UNETR, BasicUNet, DynUNet, SwinUNETR
+from monai.networks.nets import UNETR, AttentionUnet, BasicUNet, DynUNet, SwinUNETR
 
 from oarfuse.errors import OarfuseError
 from oarfuse.models import table1
@@ -78,6 +78,9 @@ def test_equals_the_plain_monai_network_with_the_same_weights():
             upsample_kernel_size=[2] * 4,
             filters=[4, 4, 8, 8, 8],
             **options,
+        ),
+        "attunet": AttentionUnet(
+            channels=SMALL["attunet"]["channels"], strides=(2,) * 4, **options
         ),
         "swinunetr": SwinUNETR(feature_size=12, **options),
     }

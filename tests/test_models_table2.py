@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from monai.networks.nets.resnet import ResNet
 from torch import nn
 
 from oarfuse.errors import OarfuseError
@@ -20,7 +21,7 @@ from oarfuse.models.darr import (
     random_permutations,
     shuffle_tiles,
 )
-from oarfuse.models.resnet_unet import AttentionGate
+from oarfuse.models.resnet_unet import RESNET50_CHANNELS, AttentionGate
 from oarfuse.models.slicewise import SliceWise
 from oarfuse.models.transunet import CascadedUpsampler
 from oarfuse.models.vit import TokenEncoder, without_class_token
@@ -154,6 +155,38 @@ def test_weights_with_a_class_token_load_without_it():
     encoder = TokenEncoder(hybrid=False, **SMALL_VIT)
     encoder.vit.load_state_dict(without_class_token(trained.state_dict()))
     torch.testing.assert_close(encoder.vit.pos_embed, trained.pos_embed[:, 1:])
+
+
+def test_resnet_encoder_equals_monais_with_the_same_weights():
+    """The five maps of the R50 networks' encoder, from another implementation of ResNet-50."""
+    torch.manual_seed(0)
+    encoder = build_model("r50_unet", in_channels=2).network.encoder.eval()
+    open_residual_branches(encoder)
+    theirs = ResNet(
+        "bottleneck",
+        [3, 4, 6, 3],
+        [64, 128, 256, 512],
+        spatial_dims=2,
+        n_input_channels=2,
+        conv1_t_stride=2,
+        bias_downsample=False,
+        feed_forward=False,
+    ).eval()
+    theirs.load_state_dict(encoder.state_dict())
+    x = torch.randn(1, 2, 64, 96)
+    with torch.no_grad():
+        ours = encoder(x)
+        expected = [theirs.act(theirs.bn1(theirs.conv1(x)))]
+        x = theirs.maxpool(expected[0])
+        for layer in (theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4):
+            x = layer(x)
+            expected.append(x)
+    assert [tuple(stage.shape[1:]) for stage in ours] == [
+        (channels, 64 // stride, 96 // stride)
+        for channels, stride in zip(RESNET50_CHANNELS, (2, 4, 8, 16, 32), strict=True)
+    ]
+    for stage, other in zip(ours, expected, strict=True):
+        torch.testing.assert_close(stage, other)
 
 
 def test_cascaded_upsampler_multiplies_the_size_by_16():
