@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -105,11 +104,7 @@ def test_profile_gives_gpu_memory_and_time(cluster: str, tmp_path: Path) -> None
     rules = set(re.findall(r"^ *rule (\w+):", (WORKFLOW / "Snakefile").read_text(), re.MULTILINE))
     named = {entry.split(":")[0] for entry in settings["set-resources"]}
     assert named | {entry.split("=")[0] for entry in settings["set-threads"]} <= rules
-    # Without the plugin, everything but the submission itself can still be tried.
-    plugin = importlib.util.find_spec(f"snakemake_executor_plugin_{cluster}")
-    said = dry_run(
-        tmp_path, WORKFLOW / "paper.yaml", cluster, *([] if plugin else ["--executor", "local"])
-    )
+    said = dry_run(tmp_path, WORKFLOW / "paper.yaml", cluster)
     blocks = re.findall(r"^rule (\w+):\n((?: +.*\n)+)", said, re.MULTILINE)
     resources = [(rule, dict(re.findall(r"(\w+)=([\w<>]+)", text))) for rule, text in blocks]
     assert Counter(rule for rule, _ in resources)["train"] == 255
@@ -208,6 +203,58 @@ def test_second_scheduler_in_a_folder_is_refused(tmp_path: Path) -> None:
     finally:
         os.killpg(first.pid, 9)
         first.communicate()
+
+
+KUBECTL = """#!/bin/sh
+# Stands in for kubectl: runs a Job at once, and tells afterwards how it ended.
+cd "$OARFUSE_STATE"
+case "$1" in
+create) cat > new.json
+  name=$(python -c "import json; print(json.load(open('new.json'))['metadata']['name'])")
+  mv new.json "$name.json"
+  script=$(python -c "import json; print(json.load(open('$name.json'))['spec']['template'] \
+    ['spec']['containers'][0]['command'][1])")
+  if /bin/sh "$script" >"$name.log" 2>&1; then echo Complete; else echo Failed; fi >"$name.end" ;;
+get) echo "{\\"status\\": {\\"conditions\\": [
+  {\\"type\\": \\"$(cat "$3.end")\\", \\"status\\": \\"True\\"}]}}" ;;
+esac
+"""
+
+
+def test_kubernetes_gets_each_job_with_its_needs(tmp_path: Path) -> None:
+    config = small_grid() | {"seeds": [0], "folds": 0}
+    config["datasets"]["phantom"]["methods"] = ["oarfocalfusenet"]
+    first = "train:build/grid/phantom/runs"
+    grid = SimulatedGrid(tmp_path / "grid", config, seconds=0.05, fails_once=first)
+    (grid.work / "workflow").symlink_to(WORKFLOW)  # the profile's commands are relative to it
+    kubectl, state = tmp_path / "grid/bin/kubectl", tmp_path / "state"
+    state.mkdir()
+    kubectl.write_text(KUBECTL)
+    kubectl.chmod(0o755)
+    grid.environment |= dict(OARFUSE_IMAGE="image", OARFUSE_CLAIM="claim", OARFUSE_MOUNT="/shared")
+    grid.environment |= {"OARFUSE_STATE": str(state)}
+    command = [sys.executable, "-m", "snakemake", "-s", WORKFLOW / "Snakefile"]
+    command += ["--directory", grid.work, "--configfile", grid.config_path]
+    command += ["--workflow-profile", WORKFLOW / "profiles/kubernetes"]
+    command += ["--seconds-between-status-checks", "1", "--latency-wait", "5"]
+    command += ["build/grid/phantom/runs/oarfocalfusenet/seed0/own/.done"]
+    told = subprocess.run(
+        [str(word) for word in command],
+        env=grid.environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    made = [json.loads(path.read_text()) for path in state.glob("*.json")]
+    rules = Counter(job["metadata"]["labels"]["rule"] for job in made)
+    assert rules == {"phantom": 1, "prepare": 1, "train": 2}  # the first training failed
+    for job in made:
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        trains = job["metadata"]["labels"]["rule"] == "train"
+        assert container["resources"]["limits"].get("nvidia.com/gpu") == ("1" if trains else None)
+        assert (job["spec"]["activeDeadlineSeconds"] == 1440 * 60) == trains
+        assert container["volumeMounts"] == [{"name": "shared", "mountPath": "/shared"}]
 
 
 # --- the real commands --------------------------------------------------------------------------
