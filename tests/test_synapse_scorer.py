@@ -76,6 +76,17 @@ def test_four_rules_where_the_two_scorers_part() -> None:
     assert math.isnan(ours[4].dsc) and math.isnan(ours[4].hd95_vox)
 
 
+def test_a_lone_voxel_at_each_end_is_scored_across_the_whole_volume() -> None:
+    """Each label is scored in its own box, which must reach over both masks."""
+    truth, prediction = np.zeros((2, 5, 40, 30), np.uint8)
+    prediction[0, 0, 0] = truth[4, 39, 29] = 2
+    scores = transunet_scores(prediction, truth, (1, 2))
+    assert scores[2].hd95_vox == pytest.approx(math.hypot(4, 39, 29)) and scores[2].dsc == 0
+    assert scores[1].rule == "absent"
+    with pytest.raises(OarfuseError, match="same grid"):
+        transunet_scores(prediction, truth[:1], (1,))
+
+
 def medpy_like(prediction: np.ndarray, truth: np.ndarray) -> float:
     """HD95 by the other way: distance transforms of eroded masks, both directions pooled."""
     border = [mask ^ ndimage.binary_erosion(mask) for mask in (prediction, truth)]
