@@ -157,8 +157,9 @@ def make_fabric(config: TrainConfig) -> Fabric:
     """Return Fabric for the devices and the precision that the configuration asks for."""
     gpu = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     precision = choose_precision(config.precision, "cuda" if gpu else "cpu")
-    # Its notice of the precision would stand in red in every notebook that trains.
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    # Its notice of the precision would stand in red in every notebook that trains. What it tells
+    # of several processes comes from another logger and is wanted.
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     try:
         return Fabric(
             accelerator=config.accelerator,
