@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = sorted((ROOT / "oarfuse").rglob("*.py"))
 PAGES = [
     *sorted(ROOT.glob("*.md")),
+    *sorted(ROOT.glob("docs/*.md")),
     *sorted(ROOT.glob("results/**/*.md")),
     *sorted(ROOT.glob("notebooks/**/*.ipynb")),
 ]
