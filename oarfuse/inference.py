@@ -190,6 +190,10 @@ def adapt_to_image(model: nn.Module, volume: Tensor, info: ModelInfo, *, steps: 
 
 def _window_scores(model: nn.Module, volume: Tensor, info: ModelInfo, overlap: float) -> Tensor:
     """Return softmax scores ``(1, classes, D, H, W)``, averaged where windows overlap."""
+    from oarfuse.models.slicewise import SliceWise
+
+    # A 2D network sees each slice by itself: windows that overlap in depth only repeat its work.
+    overlaps = (0.0 if isinstance(model, SliceWise) else overlap, overlap, overlap)
 
     def probabilities(windows: Tensor) -> Tensor:
         return model(windows).float().softmax(dim=1)
@@ -199,7 +203,7 @@ def _window_scores(model: nn.Module, volume: Tensor, info: ModelInfo, overlap: f
         roi_size=info.patch_size,
         sw_batch_size=1,
         predictor=probabilities,
-        overlap=overlap,
+        overlap=overlaps,
         mode="gaussian",
         padding_mode="constant",
     )

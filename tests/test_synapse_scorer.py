@@ -26,7 +26,7 @@ from oarfuse.data import (
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation import evaluate, score_predictions
 from oarfuse.evaluation.synapse_scorer import transunet_scores
-from oarfuse.inference import adapt_to_image, predict_slices
+from oarfuse.inference import adapt_to_image, predict_labels, predict_slices
 from oarfuse.metrics import case_metrics
 from oarfuse.models import build_model
 from oarfuse.models.slicewise import SliceWise
@@ -172,6 +172,27 @@ def test_slices_are_zoomed_there_and_back_as_published() -> None:
             labels, ndimage.zoom(small.astype(np.uint8), (40 / 32, 56 / 32), order=0)
         )
     assert found.shape == hu.shape and 0.2 < found.mean() < 0.8
+
+
+def test_windows_of_a_2d_network_overlap_in_the_slice_only() -> None:
+    """Each slice is segmented once a place, and overlap in depth would not change the result."""
+    torch.manual_seed(0)
+    hu = np.random.default_rng(0).integers(-125, 275, (64, 32, 48)).astype(np.int16)
+    network = nn.Conv2d(1, 9, kernel_size=5, padding=2)
+    seen = 0
+
+    def count(module, inputs, output) -> None:
+        nonlocal seen
+        seen += len(inputs[0])
+
+    network.register_forward_hook(count)
+    found = predict_labels(SliceWise(network, 1), hu, info("r50_unet"), device="cpu")
+    assert seen == 64 * 2  # two windows of 32 pixels across 48
+    parts = [
+        predict_labels(SliceWise(network, 1), part, info("r50_unet"), device="cpu")
+        for part in (hu[:32], hu[32:])
+    ]
+    assert np.array_equal(found, np.concatenate(parts))
 
 
 def test_slices_are_for_2d_networks_and_fitting_sides() -> None:
