@@ -11,6 +11,7 @@ import pytest
 import torch
 from small_data import write_small_data
 from test_training import tensors, tiny
+from torch import Tensor, nn
 
 from oarfuse.cli import main
 from oarfuse.config import TrainConfig
@@ -175,6 +176,15 @@ def cut(image: np.ndarray, label: np.ndarray) -> np.ndarray:
     return image
 
 
+class Tissue(nn.Module):
+    """Class 1 where there is tissue: what it finds depends on the voxel alone."""
+
+    def forward(self, volume: Tensor) -> Tensor:
+        logits = torch.zeros(volume.shape[0], 6, *volume.shape[2:])
+        logits[:, 1] = volume[:, 0] - 0.2
+        return logits  # (B, 6, D, H, W)
+
+
 def test_training_and_prediction_both_empty_cut_slices(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,8 +207,9 @@ def test_training_and_prediction_both_empty_cut_slices(
     options += ["--steps", "1", "--workers", "0", "--accelerator", "cpu", "--blank-leaking"]
     arguments = ["train", "--data", str(data), "--model", "oarfocalfusenet"]
     assert main([*arguments, "--output", str(tmp_path), *options]) == 0
-    model, info = load_weights(tmp_path / "weights.safetensors")
+    info = load_weights(tmp_path / "weights.safetensors")[1]
     assert info.blank_leaking
+    model = Tissue()
     volume = load_case(manifest.cases[0])
     image = cut(volume.image, volume.label)
     seen = predict_labels(model, image, info)
