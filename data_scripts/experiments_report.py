@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 from experiments import LIST, MARK, RECORD, RESULTS, experiments, place, read_list
+from markdown_row import row as table_row
 
 from oarfuse.organs import get_spec
 from oarfuse.results import MEAN, load_metrics, mean_interval, paired_differences
@@ -54,13 +55,13 @@ def readme_block(content: dict[str, Any] | None = None, results: Path = RESULTS)
         return NOT_RUN
     against = _paired(group, done)
     minutes = group["train"]["minutes"]
-    lines = [_row(["method", "steps", "DSC", "largest component: DSC", "HD (voxels)",
+    lines = [table_row(["method", "steps", "DSC", "largest component: DSC", "HD (voxels)",
                    f"DSC minus {done[group['reference']]['model']}'s"]),
              "|---|" + "---:|" * 5]  # fmt: skip
     for name, run in done.items():
         raw, largest = (run["means"][key][MEAN] for key in ("raw", "largest_component"))
-        lines.append(_row([run["model"], run["steps"], f"{raw['dsc']:.4f}", f"{largest['dsc']:.4f}",
-                           f"{largest['hd_vox']:.2f}", against.get(name, "")]))  # fmt: skip
+        cells = [run["model"], run["steps"], f"{raw['dsc']:.4f}", f"{largest['dsc']:.4f}"]
+        lines.append(table_row([*cells, f"{largest['hd_vox']:.2f}", against.get(name, "")]))
     cases = next(iter(done.values()))["cases"]
     lines += ["", f"**{minutes} minutes of training each** on 2 CPU cores, same data, patches, "
               f"augmentation and seed; {cases} validation patients; differences are paired by "
@@ -108,7 +109,7 @@ def _table(done: dict[str, Any]) -> str:
     heads = ["run", "method", "changed", "steps", "minutes", "DSC", "HD (voxels)", "ASD (voxels)",
              "largest component: DSC", "HD (voxels)", "ASD (voxels)", "and without leaking slices",
              *(organ.title for organ in organs), "processor"]  # fmt: skip
-    lines = [_row(heads), "|---|---|---|" + "---:|" * (len(heads) - 4) + "---|"]
+    lines = [table_row(heads), "|---|---|---|" + "---:|" * (len(heads) - 4) + "---|"]
     for name, run in done.items():
         changed = ", ".join(f"{key} {value}" for key, value in run["changed"].items())
         cells = [name, run["model"], changed, run["steps"], f"{run['minutes']:.1f}"]
@@ -117,7 +118,7 @@ def _table(done: dict[str, Any]) -> str:
             cells += [f"{mean['dsc']:.4f}", f"{mean['hd_vox']:.2f}", f"{mean['asd_vox']:.3f}"]
         cells.append(f"{run['means']['largest_component_no_leak'][MEAN]['dsc']:.4f}")
         cells += [f"{run['means']['raw'][organ.name]['dsc']:.4f}" for organ in organs]
-        lines.append(_row([*cells, run["busy"]]))
+        lines.append(table_row([*cells, run["busy"]]))
     return "\n".join(lines)
 
 
@@ -146,13 +147,13 @@ def _over_seeds(done: dict[str, Any]) -> str:
     runs: dict[str, list[pd.DataFrame]] = {}
     for run in done.values():
         runs.setdefault(run["model"], []).append(run["metrics"])
-    lines = [_row(["method", "seeds", "mean DSC of each seed", "mean", "standard deviation"]),
+    lines = [table_row(["method", "seeds", "mean DSC of each seed", "mean", "standard deviation"]),
              "|---|---:|---|---:|---:|"]  # fmt: skip
     averaged = {}
     for model, frames in runs.items():
         each = pd.Series([mean_interval(frame, resamples=1)[0] for frame in frames])
         spread = f"{each.std(ddof=1):.4f}" if len(each) > 1 else "-"
-        lines.append(_row([model, len(each), ", ".join(f"{dsc:.4f}" for dsc in each),
+        lines.append(table_row([model, len(each), ", ".join(f"{dsc:.4f}" for dsc in each),
                            f"{each.mean():.4f}", spread]))  # fmt: skip
         columns = ["case", "organ", "dsc"]
         every = pd.concat([frame[columns] for frame in frames])
@@ -170,17 +171,13 @@ def _difference_table(table: pd.DataFrame, reference: str) -> str:
     titles = {organ.name: organ.title for organ in get_spec("openkbp").organs} | {MEAN: "Mean"}
     lines = [f"DSC (raw) minus that of {reference}, paired by patient, with its 95 % bootstrap "
              "interval; * marks p below 0.05 after Holm's correction (Wilcoxon).", "",
-             _row(["run", *titles.values()]), "|---|" + "---:|" * len(titles)]  # fmt: skip
+             table_row(["run", *titles.values()]), "|---|" + "---:|" * len(titles)]  # fmt: skip
     for name, rows in table.groupby("method", sort=False):
         cells = {row["organ"]: row for _, row in rows.iterrows()}
-        lines.append(_row([name, *(_signed(cells[o]) if o in cells else "-" for o in titles)]))
+        lines.append(table_row([name, *(_signed(cells[o]) if o in cells else "-" for o in titles)]))
     return "\n".join(lines)
 
 
 def _signed(row: Any) -> str:
     star = "\\*" if row["p_holm"] < 0.05 else ""
     return f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]{star}"
-
-
-def _row(cells: list[Any]) -> str:
-    return "| " + " | ".join(map(str, cells)) + " |"

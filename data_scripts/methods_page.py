@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+from markdown_row import row as table_row
 
 from oarfuse.files import write_text
 from oarfuse.models.cost import cost_table
@@ -72,7 +73,7 @@ def _sizes(costs: pd.DataFrame) -> str:
     heads += [f"GFLOP, a slice of {SLICE[1]} x {SLICE[2]}"] * bool(
         costs["slice_gflops"].notna().any()
     )
-    lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
+    lines = [table_row(heads), "|---|---|" + "---:|" * (len(heads) - 2)]
     for name, row in costs.iterrows():
         known = pd.notna(row["published_m"])
         cells = [
@@ -84,7 +85,7 @@ def _sizes(costs: pd.DataFrame) -> str:
             f"{row['gflops']:.0f}",
             f"{row['slice_gflops']:.1f}" if pd.notna(row["slice_gflops"]) else "",
         ]
-        lines.append("| " + " | ".join(cells[: len(heads)]) + " |")
+        lines.append(table_row(cells[: len(heads)]))
     return "\n".join(lines) + "\n"
 
 

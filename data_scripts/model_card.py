@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markdown_row import row as table_row
 
 from oarfuse.organs import get_spec
 from oarfuse.results import MEAN, mean_interval
@@ -107,7 +108,7 @@ def total(stages: list[dict[str, Any]]) -> str:
 def _stages(stages: list[dict[str, Any]]) -> str:
     heads = ["stage", "starts from", "steps", "minutes", "rate", "cycle", "batch", "patch",
              "average's decay", "seed", "commit", "validation DSC in training"]  # fmt: skip
-    lines = [_row(heads), "|" + "---|" * len(heads)]
+    lines = [table_row(heads), "|" + "---|" * len(heads)]
     for number, stage in enumerate(stages, start=1):
         config = stage["config"]
         dsc = stage["validation_dsc"]
@@ -117,14 +118,10 @@ def _stages(stages: list[dict[str, Any]]) -> str:
                  config["batch_size"], "x".join(map(str, config["patch_size"])),
                  config["ema_decay"], stage["seed"], stage["commit"] or "not recorded",
                  "not validated" if dsc is None else f"{dsc:.4f}"]  # fmt: skip
-        lines.append(_row(cells))
+        lines.append(table_row(cells))
     lines += ["", f"Behind these weights: {total(stages)}. A stage counts up to the step whose "
               "weights were kept."]  # fmt: skip
     return "\n".join(lines)
-
-
-def _row(cells: list[Any]) -> str:
-    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def _with_interval(rows: pd.DataFrame, metric: str) -> str:
@@ -134,24 +131,24 @@ def _with_interval(rows: pd.DataFrame, metric: str) -> str:
 
 
 def _means(rows: pd.DataFrame) -> str:
-    lines = [_row(["mean over organs", *(title for title, _ in METRICS.values()), "missed"]),
+    lines = [table_row(["mean over organs", *(title for title, _ in METRICS.values()), "missed"]),
              "|---|" + "---:|" * (len(METRICS) + 1)]  # fmt: skip
     for variant, title in VARIANTS.items():
         chosen = rows[rows["variant"] == variant]
         cells = [_with_interval(chosen, metric) for metric in METRICS]
-        lines.append(_row([title, *cells, int(chosen["missed"].sum())]))
+        lines.append(table_row([title, *cells, int(chosen["missed"].sum())]))
     return "\n".join(lines)
 
 
 def _organs(rows: pd.DataFrame, spec: Any, paper: dict[str, Any] | None) -> str:
-    lines = [_row(["organ", "variant", *(title for title, _ in METRICS.values()), "paper's DSC"]),
+    lines = [table_row(["organ", "variant", *(title for title, _ in METRICS.values()), "paper's DSC"]),
              "|---|---|" + "---:|" * (len(METRICS) + 1)]  # fmt: skip
     for organ in spec.organs:
         for variant, title in VARIANTS.items():
             chosen = rows[(rows["variant"] == variant) & (rows["organ"] == organ.name)]
             cells = [_with_interval(chosen, metric) for metric in METRICS]
             printed = f"{paper[organ.name]:.4f}" if paper and variant == "raw" else ""
-            lines.append(_row([organ.title, title, *cells, printed]))
+            lines.append(table_row([organ.title, title, *cells, printed]))
     return "\n".join(lines)
 
 
@@ -169,10 +166,12 @@ def _failures(rows: pd.DataFrame, spec: Any) -> str:
     table = raw.pivot(index="case", columns="organ", values="dsc")[[o.name for o in spec.organs]]
     table[MEAN] = table.mean(axis=1)
     heads = ["patient", "mean DSC", *(organ.title for organ in spec.organs)]
-    lines = ["The three patients with the lowest mean DSC (raw):", "", _row(heads),
+    lines = ["The three patients with the lowest mean DSC (raw):", "", table_row(heads),
              "|---|" + "---:|" * (len(heads) - 1)]  # fmt: skip
     for case, row in table.sort_values(MEAN).head(3).iterrows():
-        lines.append(_row([case, *(f"{row[name]:.3f}" for name in (MEAN, *table.columns[:-1]))]))
+        lines.append(
+            table_row([case, *(f"{row[name]:.3f}" for name in (MEAN, *table.columns[:-1]))])
+        )
     low = {o.title: int((table[o.name] < 0.7).sum()) for o in spec.organs}
     counts = ", ".join(f"{title} {count}" for title, count in low.items() if count) or "none"
     lines += ["", f"Patients of {len(table)} with a DSC below 0.7: {counts}."]

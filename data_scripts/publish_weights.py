@@ -21,6 +21,7 @@ import pandas as pd
 import update_readme
 from keep_run import copy_records
 
+from oarfuse.config import recipe
 from oarfuse.data import Manifest, load_case, load_manifest, read_nifti
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation import evaluate
@@ -40,9 +41,8 @@ SCORES = ("metrics.csv", "metrics_largest_component.csv", "metrics_more.csv", "s
 
 def history(run: Path, info: ModelInfo, folders: Sequence[Path]) -> list[dict[str, Any]]:
     """Return the records of every stage, with what runs before this record left out added."""
-    config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
-    last = {"config": recipe(run), **info.training}
-    earlier = last.pop("earlier", [])
+    config = stored_recipe(run)
+    *earlier, last = training_stages({"config": config, **info.training})
     if config["init"] and not earlier:
         if not folders:
             raise OarfuseError(
@@ -53,19 +53,20 @@ def history(run: Path, info: ModelInfo, folders: Sequence[Path]) -> list[dict[st
     return [*earlier, last]
 
 
-def recipe(folder: Path) -> dict[str, Any]:
-    """Return a run's configuration without the places of its files."""
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    kept = {key: value for key, value in config.items() if key not in ("data", "output")}
-    return {**kept, "init": config["init"] and Path(config["init"]).name}
+def stored_recipe(folder: Path) -> dict[str, Any]:
+    """Return a run's options as they were stored, without those that were added since."""
+    return recipe(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
 
 
 def _last_record(folder: Path) -> dict[str, Any]:
     for name in (WEIGHTS, "latest.safetensors"):
         if (folder / name).exists():
-            return {"config": recipe(folder), **training_stages(read_info(folder / name))[-1]}
+            return {
+                "config": stored_recipe(folder),
+                **training_stages(read_info(folder / name).training)[-1],
+            }
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    return {"config": recipe(folder), **record}
+    return {"config": stored_recipe(folder), **record}
 
 
 def keep_stages(run: Path, stages: list[dict[str, Any]], folders: Sequence[Path], to: Path) -> None:
@@ -86,7 +87,7 @@ def keep_stages(run: Path, stages: list[dict[str, Any]], folders: Sequence[Path]
         elif folders:
             if folders[number - 1].resolve() != kept.resolve():
                 copy_records(folders[number - 1], kept)
-        elif not (kept / CONFIG).exists() or recipe(kept) != record["config"]:
+        elif not (kept / CONFIG).exists() or stored_recipe(kept) != record["config"]:
             shutil.rmtree(kept, ignore_errors=True)
             continue
         write_json(kept / "record.json", record)

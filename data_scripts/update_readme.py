@@ -16,10 +16,12 @@ from typing import Any
 import pandas as pd
 from experiments import RESULTS as EXPERIMENTS
 from experiments_report import page, readme_block
+from markdown_row import row as table_row
 from model_card import cards, total
 
 from oarfuse.files import write_text
 from oarfuse.organs import get_spec
+from oarfuse.weights import training_stages
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -37,7 +39,7 @@ def results_block() -> str:
     organs = get_spec("openkbp").organs
     heads = ["method", "source", "DSC", "HD (voxels)", "ASD (voxels)"]
     heads += [f"{organ.title}" for organ in organs]
-    lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
+    lines = [table_row(heads), "|---|---|" + "---:|" * (len(heads) - 2)]
     notes = []
     for path in sorted(RESULTS.glob("*/summary.json")):
         summary = json.loads(path.read_text(encoding="utf-8"))
@@ -47,13 +49,13 @@ def results_block() -> str:
         if paper:
             figures = [f"{paper['dsc']:.4f}", f"{paper['hd']:.2f}*", f"{paper['asd']:.3f}*"]
             figures += [f"{paper[organ.name]:.4f}" for organ in organs]
-            lines.append(f"| {summary['model']} | the paper | " + " | ".join(figures) + " |")
+            lines.append(table_row([summary["model"], "the paper", *figures]))
         for variant, title in VARIANTS.items():
             table = summary["means"][variant]
             mean = table["mean"]
             figures = [f"{mean['dsc']:.4f}", f"{mean['hd_vox']:.2f}", f"{mean['asd_vox']:.3f}"]
             figures += [f"{table[organ.name]['dsc']:.4f}" for organ in organs]
-            lines.append(f"| {summary['model']} | ours, {title} | " + " | ".join(figures) + " |")
+            lines.append(table_row([summary["model"], f"ours, {title}", *figures]))
         notes.append(_note(path.parent, summary))
     lines += ["", "Columns named after organs are DSC. \\* The paper gives no unit; voxels fit."]
     lines += [
@@ -66,9 +68,8 @@ def results_block() -> str:
 
 
 def _note(folder: Path, summary: dict[str, Any]) -> str:
-    last = dict(summary["model_info"]["training"])
-    stages = [*last.pop("earlier", []), last]
-    config = last["config"]
+    stages = training_stages(summary["model_info"]["training"])
+    config = stages[-1]["config"]
     mirrored = "with" if summary["mirror"] else "without"
     return (
         f"- **{summary['model']}**: {summary['cases']} {summary['split']} patients, trained on the "
@@ -97,7 +98,7 @@ def performance_block() -> str:
     heads = ["one training step", "patch", "precision", "seconds", "times ours",
              "times ours, system's allocator", "peak MiB",
              "parameters", "GFLOP forward"]  # fmt: skip
-    lines = ["| " + " | ".join(heads) + " |", "|---|---|---|" + "---:|" * 6]
+    lines = [table_row(heads), "|---|---|---|" + "---:|" * 6]
     for row in content["steps"]:
         seconds, ratio = row["seconds"], row["times_ours"]
         untuned = row["times_ours_system_allocator"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -92,6 +93,12 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """Return the fields by name, as ``config.json`` holds them."""
         return dataclasses.asdict(self)
+
+
+def recipe(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a ``config.json`` without the places of files: nobody else has them."""
+    kept = {key: value for key, value in config.items() if key not in ("data", "output")}
+    return {**kept, "init": config["init"] and Path(config["init"]).name}
 
 
 def load_config(path: str | Path) -> TrainConfig:

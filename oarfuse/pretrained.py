@@ -44,9 +44,8 @@ def load_pretrained(name: str) -> tuple[nn.Module, ModelInfo]:
     OarfuseError
         If there are no weights of that name.
     """
-    from oarfuse.weights import (
-        load_weights,
-    )  # here: it takes PyTorch, and `oarfuse` is imported first
+    # Here, because it takes safetensors and more, and `import oarfuse` brings this module in.
+    from oarfuse.weights import load_weights
 
     return load_weights(_path(name))
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
-from oarfuse.config import TrainConfig, load_config
+from oarfuse.config import TrainConfig, load_config, recipe
 from oarfuse.errors import OarfuseError
 from oarfuse.files import atomic_path, sole_writer, write_json
 from oarfuse.pretrained import find_weights
@@ -190,7 +190,7 @@ class RunFolder:
         """Copy what the first weights know of themselves: their file may be replaced later."""
         if self.config.init and not has_checkpoint(self.folder):
             info = read_info(find_weights(self.config.init))
-            write_json(self.folder / HISTORY, training_stages(info))
+            write_json(self.folder / HISTORY, training_stages(info.training))
 
     def record_environment(self, record: Mapping[str, Any]) -> None:
         """Add this session's machine and versions to ``environment.json`` (a list of sessions)."""
@@ -304,19 +304,11 @@ class RunFolder:
             "validation_dsc": state.best if state.best >= 0 else None,
             "seed": self.config.seed,
             "commit": git_commit(),
-            "config": self._recipe(),
+            "config": recipe(self.config.to_json()),
         }
         if (self.folder / HISTORY).exists():
             record["earlier"] = json.loads((self.folder / HISTORY).read_text(encoding="utf-8"))
         save_weights(self.folder / WEIGHTS, network.state_dict(), replace(info, training=record))
-
-    def _recipe(self) -> dict[str, Any]:
-        """Return the configuration without the places of files, which mean nothing elsewhere."""
-        recipe = self.config.to_json()
-        del recipe["data"], recipe["output"]
-        if self.config.init:
-            recipe["init"] = Path(self.config.init).name
-        return recipe
 
     def _add_row(self, name: str, row: dict[str, Any]) -> None:
         self.rows[name].append(row)

@@ -74,9 +74,9 @@ class ModelInfo:
         return build_model(self.model, self.in_channels, self.num_classes, **self.options)
 
 
-def training_stages(info: ModelInfo) -> list[dict[str, Any]]:
-    """Return the records of all the runs behind weights, oldest first; the sums are theirs."""
-    last = dict(info.training)
+def training_stages(training: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the records of all the runs behind weights from `ModelInfo.training`, oldest first."""
+    last = dict(training)
     earlier = last.pop("earlier", [])
     return [*earlier, last] if last else []
 

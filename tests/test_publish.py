@@ -64,7 +64,7 @@ def test_two_stages_are_published_with_all_that_belongs_to_them(
         tiny(data, tmp_path / "second", init=str(path), steps=12, max_lr=0.004), progress=False
     )
     assert publish(second, folders=[]) == path  # finds the first stage where it was published
-    stages = training_stages(read_info(path))
+    stages = training_stages(read_info(path).training)
     assert [stage["step"] for stage in stages] == [one["step"], stages[1]["step"]]
     assert [stage["config"]["max_lr"] for stage in stages] == [0.003, 0.004]
 

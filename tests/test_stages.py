@@ -78,7 +78,7 @@ def test_weights_carry_the_record_of_every_stage(data: Path, first: Path, tmp_pa
         replace(config, output=str(tmp_path / "third"), init=str(second / "weights.safetensors")),
         progress=False,
     )
-    stages = training_stages(read_info(third / "weights.safetensors"))
+    stages = training_stages(read_info(third / "weights.safetensors").training)
     own = [read_info(run / "weights.safetensors").training for run in (first, second, third)]
     for name in ("step", "minutes", "validation_dsc", "seed", "commit", "config"):
         assert [stage[name] for stage in stages] == [record[name] for record in own]
@@ -127,14 +127,17 @@ def test_export_of_the_newest_state_lets_a_training_go_on(data: Path, tmp_path: 
         with pytest.raises(Killed):
             train(replace(config, validate_every=3, steps=100, checkpoint_every=5), progress=False)
     latest = export_weights(run, tmp_path / "latest.safetensors", latest=True)
-    (stage,) = training_stages(read_info(latest))
+    (stage,) = training_stages(read_info(latest).training)
     assert (stage["step"], stage["validation_dsc"]) == (5, None)
     assert any(not torch.equal(best[name].half(), value) for name, value in tensors(latest).items())
     average = tensors(run / "checkpoint.safetensors")
     for name, value in tensors(latest).items():
         assert torch.equal(value, average[f"average.module.{name}"].half())
     on = train(annealing(data, tmp_path / "elsewhere", latest), progress=False)
-    assert [s["step"] for s in training_stages(read_info(on / "weights.safetensors"))] == [5, 10]
+    assert [s["step"] for s in training_stages(read_info(on / "weights.safetensors").training)] == [
+        5,
+        10,
+    ]
 
 
 def test_export_needs_a_validated_run(tmp_path: Path) -> None:

@@ -209,8 +209,9 @@ def _cache(case: Case, blank_leaking: bool) -> _CachedCase:
     volume = load_case(case)
     image, label = volume.image, volume.label
     if blank_leaking:
-        label = np.where(cut_slices(image)[:, None, None], 0, label).astype(np.uint8)
-        image = blank_cut_slices(image)
+        cut = cut_slices(image)
+        image, label = image.copy(), label.copy()
+        image[cut], label[cut] = AIR_HU, 0
     flat = label.ravel()
     labels = [value for value in np.unique(flat) if value]
     return _CachedCase(
