@@ -141,8 +141,8 @@ def _means(rows: pd.DataFrame) -> str:
 
 
 def _organs(rows: pd.DataFrame, spec: Any, paper: dict[str, Any] | None) -> str:
-    lines = [table_row(["organ", "variant", *(title for title, _ in METRICS.values()), "paper's DSC"]),
-             "|---|---|" + "---:|" * (len(METRICS) + 1)]  # fmt: skip
+    heads = ["organ", "variant", *(title for title, _ in METRICS.values()), "paper's DSC"]
+    lines = [table_row(heads), "|---|---|" + "---:|" * (len(METRICS) + 1)]
     for organ in spec.organs:
         for variant, title in VARIANTS.items():
             chosen = rows[(rows["variant"] == variant) & (rows["organ"] == organ.name)]

@@ -134,10 +134,8 @@ def test_export_of_the_newest_state_lets_a_training_go_on(data: Path, tmp_path: 
     for name, value in tensors(latest).items():
         assert torch.equal(value, average[f"average.module.{name}"].half())
     on = train(annealing(data, tmp_path / "elsewhere", latest), progress=False)
-    assert [s["step"] for s in training_stages(read_info(on / "weights.safetensors").training)] == [
-        5,
-        10,
-    ]
+    stages = training_stages(read_info(on / "weights.safetensors").training)
+    assert [stage["step"] for stage in stages] == [5, 10]
 
 
 def test_export_needs_a_validated_run(tmp_path: Path) -> None:
