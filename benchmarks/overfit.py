@@ -188,7 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="JSON file; goes on in it")
     parser.add_argument("--models", nargs="+", default=list(model_names()))
-    parser.add_argument("--steps", type=int, default=400, help="at most")
+    parser.add_argument("--steps", type=int, default=800, help="at most")
     parser.add_argument("--enough", type=float, default=0.85, help="mean DSC at which to stop")
     options = parser.parse_args()
     keep_freed_memory()

@@ -18,6 +18,7 @@ from experiments import RESULTS as EXPERIMENTS
 from experiments_report import page, readme_block
 from markdown_row import row as table_row
 from model_card import cards, total
+from performance_report import performance_block
 
 from oarfuse.files import write_text
 from oarfuse.organs import get_spec
@@ -26,7 +27,6 @@ from oarfuse.weights import training_stages
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 RESULTS = ROOT / "results" / "openkbp"
-BENCHMARK = ROOT / "benchmarks" / "results" / "training_step.json"
 VARIANTS = {
     "raw": "raw",
     "largest_component": "largest component",
@@ -88,38 +88,6 @@ def _share(folder: Path, stages: int) -> str:
     if "cpu" not in log:
         return " (shared with other work)"
     return f" (of which the training got {log['cpu'].sum() / log['seconds'].sum():.2f})"
-
-
-def performance_block() -> str:
-    """Time and memory of a training step beside the rivals'."""
-    if not BENCHMARK.exists():
-        return "Not measured yet: run `python benchmarks/training_step.py`."
-    content = json.loads(BENCHMARK.read_text(encoding="utf-8"))
-    heads = ["one training step", "patch", "precision", "seconds", "times ours",
-             "times ours, system's allocator", "peak MiB",
-             "parameters", "GFLOP forward"]  # fmt: skip
-    lines = [table_row(heads), "|---|---|---|" + "---:|" * 6]
-    for row in content["steps"]:
-        seconds, ratio = row["seconds"], row["times_ours"]
-        untuned = row["times_ours_system_allocator"]
-        lines.append(
-            f"| {row['side']} | {'x'.join(map(str, row['patch']))} | {row['precision']} | "
-            f"{seconds['median']:.2f} | {ratio['median']:.2f} ({ratio['low']:.2f} to "
-            f"{ratio['high']:.2f}) | {untuned['median']:.2f} | {row['mebibytes']:.0f} | "
-            f"{row['parameters'] / 1e6:.2f} M | "
-            f"{row['gflops']:.0f} |"
-        )
-    machine = content["environment"]
-    growth = ", ".join(
-        f"{p['side']}^3: {p['seconds']:.2f} s, {p['mebibytes']:.0f} MiB" for p in content["growth"]
-    )
-    lines += ["", f"Growth of oarfocalfusenet's step: {growth}.", "",
-              f"`python benchmarks/training_step.py` on {machine['device_name']}, "
-              f"{machine['cores']} cores, torch {machine['versions']['torch']}, "
-              f"{machine['date'][:10]}, commit {machine['commit']}. Batch 1; a step is forward, "
-              "loss, backward and Adam; sides take turns in two processes, one with the allocator "
-              "setting of `oarfuse train` and one with the system's own."]  # fmt: skip
-    return "\n".join(lines)
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import oarfuse
 from oarfuse.models.focal_fuse import FocalFuse, Resample
-from oarfuse.models.layers import Conv3x3x3, InstanceNorm, UpConv, channels_last
+from oarfuse.models.layers import Conv3x3x3, InstanceNorm, TrustedConv3d, UpConv, channels_last
 
 PROPOSED = ("oarfocalfusenet", "msf3d")
 SIDES = (16, 32, 48)
@@ -247,16 +247,46 @@ def test_model_names_start_with_the_proposed_networks() -> None:
 def test_bfloat16_kernel_gradients_of_thin_maps(sides: tuple[int, int, int], channels: int) -> None:
     """PyTorch's own are wrong by 100 % and more where a map is two voxels deep."""
     torch.manual_seed(0)
-    conv = Conv3x3x3(channels, channels)
-    volume, weights = torch.randn(2, 2, channels, *sides).bfloat16()
+    assert_close_in_bfloat16(Conv3x3x3(channels, channels), sides)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("unet3d", {}),
+        ("attunet", {}),
+        ("dynunet", {}),
+        ("unetr", {"patch_size": 32}),
+        ("swinunetr", {"feature_size": 12}),
+        ("vnet", {}),
+        ("darr", {}),
+    ],
+)
+def test_bfloat16_in_networks_of_other_libraries(name: str, options: dict[str, object]) -> None:
+    """All their convolutions are guarded; the widest that keeps its sides is tried on thin maps."""
+    model = oarfuse.build_model(name, **options)
+    convs = [module for module in model.modules() if isinstance(module, nn.Conv3d)]
+    assert {type(conv) for conv in convs} == {TrustedConv3d}
+    kept = [conv for conv in convs if conv.stride == (1, 1, 1) and conv.kernel_size[0] > 1]
+    widest = max(kept, key=lambda conv: conv.in_channels)
+    torch.manual_seed(0)
+    for depth in range(1, widest.kernel_size[0] + 1):
+        assert_close_in_bfloat16(widest, (depth, 3, 4))
+
+
+def assert_close_in_bfloat16(conv: nn.Conv3d, sides: tuple[int, int, int]) -> None:
+    """Compare output and kernel gradient under bfloat16 autocast with those in float32."""
+    volume = torch.randn(2, conv.in_channels, *sides).bfloat16()
+    weights = torch.randn(2, conv.out_channels, *sides).bfloat16()
     found = []
     for autocast in (False, True):
         conv.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             output = conv(channels_last(volume.float()))
         (output.float() * weights).sum().backward()
-        found.append(conv.weight.grad)
-    assert float((found[1] - found[0]).abs().max() / found[0].abs().max()) < 0.02
+        found.append((output.detach().float(), conv.weight.grad))
+    for wanted, got in zip(*found, strict=True):
+        assert float((got - wanted).abs().max() / wanted.abs().max()) < 0.02
 
 
 def test_doubling_has_pytorchs_values_and_gradients() -> None:

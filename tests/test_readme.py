@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -21,3 +23,34 @@ def test_relative_links_exist() -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "data_scripts"))
+
+
+@pytest.mark.usefixtures("scripts")
+def test_a_benchmark_that_nobody_ran_leaves_no_figures(tmp_path: Path) -> None:
+    from performance_report import performance_block
+
+    assert performance_block(tmp_path).split("\n\n") == [
+        f"Not measured yet: `benchmarks/{name}.py`."
+        for name in ("training_step", "pipeline", "metrics")
+    ]
+
+
+@pytest.mark.usefixtures("scripts")
+def test_cost_figure_places_each_method_of_table_one() -> None:
+    from cost_figure import draw
+
+    from oarfuse.paper import paper_table
+
+    accuracy, growth, _ = draw().axes
+    points = accuracy.collections[0].get_offsets()
+    paper = paper_table("I")
+    assert points[:, 1].tolist() == pytest.approx(paper["dsc"].tolist())
+    assert {text.get_text() for text in accuracy.texts} == set(paper["model"])
+    seconds = growth.lines[0].get_ydata()
+    assert len(seconds) == 7
+    assert all(seconds > 0)

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from oarfuse.errors import OarfuseError
+from oarfuse.models.layers import trust_gradients
 
 
 class AnySize(nn.Module):
@@ -27,6 +28,7 @@ class AnySize(nn.Module):
 
     def __init__(self, network: nn.Module, multiple: int) -> None:
         super().__init__()
+        trust_gradients(network)
         self.network = network
         self.multiple = multiple
 

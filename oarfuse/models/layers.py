@@ -71,22 +71,34 @@ def channels_last(volume: Tensor) -> Tensor:
     return rows.as_strided((batch, channels, *sides), strides)
 
 
-class Conv3x3x3(nn.Conv3d):
-    """3x3x3 convolution of stride 1 without a bias, whose gradients can be trusted.
+class TrustedConv3d(nn.Conv3d):
+    """3D convolution whose results and gradients can be trusted.
 
-    On a CPU, PyTorch's bfloat16 gradient of a 3x3x3 kernel reads memory that nobody wrote where the
-    map is two voxels deep (seen with PyTorch 2.13 and oneDNN's AVX-512 kernels; only D = 2, never
-    H or W). Such maps are small, so they are convolved in float32.
+    On a CPU, PyTorch's bfloat16 convolution reads memory that nobody wrote where the map is less
+    deep than the kernel: mostly in the kernel's gradient, for one input channel in the result too
+    (seen with PyTorch 2.13 and oneDNN's AVX-512 kernels; only along D, never H or W). Such maps are
+    small, so they are convolved in float32.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
-
     def forward(self, volume: Tensor) -> Tensor:
-        if volume.device.type != "cpu" or volume.shape[2] != 2:
+        if volume.device.type != "cpu" or volume.shape[2] >= self.kernel_size[0]:
             return super().forward(volume)
         with torch.autocast("cpu", enabled=False):
             return super().forward(volume.to(self.weight.dtype))
+
+
+def trust_gradients(network: nn.Module) -> None:
+    """Turn every plain `torch.nn.Conv3d` of another library's network into a `TrustedConv3d`."""
+    for module in network.modules():
+        if type(module) is nn.Conv3d:
+            module.__class__ = TrustedConv3d  # same parameters and names
+
+
+class Conv3x3x3(TrustedConv3d):
+    """3x3x3 convolution of stride 1 without a bias. Keeps the sides."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
 
 
 class _BiasGradient(torch.autograd.Function):
