@@ -23,7 +23,7 @@ from oarfuse.data.manifest import Case, Manifest, load_case, load_manifest
 from oarfuse.data.patches import PatchDataset, StepSampler
 from oarfuse.errors import OarfuseError
 from oarfuse.inference import predict_labels
-from oarfuse.losses import dice_cross_entropy
+from oarfuse.losses import deep_supervision_loss
 from oarfuse.metrics import dice
 from oarfuse.models import build_model
 from oarfuse.pretrained import find_weights
@@ -97,7 +97,7 @@ def _train(
     if has_auxiliary:  # precision and several GPUs must apply to it as they do to the forward pass
         model.mark_forward_method("auxiliary_loss")
     average.to(fabric.device)
-    loss_function = dice_cross_entropy()
+    loss_function = deep_supervision_loss()
     patches = PatchDataset(
         cases,
         spec,
@@ -120,7 +120,8 @@ def _train(
         rate = cyclic_rate(state.step, config)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = loss_function(model(image).float(), label)  # (B, classes, D, H, W), (B, 1, D, H, W)
+        # (B, classes, D, H, W), or a list at three scales; (B, 1, D, H, W)
+        loss = loss_function(model(image), label.float())
         if has_auxiliary:
             loss = loss + model.auxiliary_loss(image)
         optimizer.zero_grad()

@@ -18,6 +18,8 @@ from oarfuse.data import load_manifest
 from oarfuse.data.augment import mirror
 from oarfuse.data.patches import PatchDataset, StepSampler, body_box, scale_window
 from oarfuse.errors import OarfuseError
+from oarfuse.losses import deep_supervision_loss, dice_cross_entropy
+from oarfuse.models import build_model
 from oarfuse.organs import OPENKBP
 from oarfuse.runs import RunFolder, RunState
 from oarfuse.training import cyclic_rate, train
@@ -109,6 +111,44 @@ def test_interrupted_run_ends_with_identical_weights(
         assert reference.keys() == resumed.keys()
         assert all(torch.equal(reference[key], resumed[key]) for key in reference)
     assert len(json.loads((parts / "environment.json").read_text())) == 2
+
+
+@pytest.mark.parametrize("model", ["oarfocalfusenet", "msf3d"])
+def test_deep_supervision_trains_its_heads_and_predicts_without_them(
+    phantom: Path, tmp_path: Path, model: str
+) -> None:
+    options = {"width": 2, "deep_supervision": True}
+    config = tiny(phantom, tmp_path / "run", model=model, model_options=options, steps=2)
+    run = train(config, progress=False)
+    trained, _ = load_weights(run / "weights.safetensors")
+    torch.manual_seed(config.seed)
+    before = build_model(model, **options).state_dict()
+    for name, tensor in trained.state_dict().items():
+        if "head" in name:
+            assert not torch.equal(tensor, before[name]), name
+    volume = torch.randn(1, 1, 32, 32, 32)
+    plain = build_model(model, width=2)
+    plain.load_state_dict(trained.state_dict(), strict=False)
+    torch.testing.assert_close(trained.eval()(volume), plain(volume))
+    full, half, quarter = trained.train()(volume)
+    torch.testing.assert_close(full, plain(volume))
+    assert half.shape == (1, 6, 16, 16, 16)
+    assert quarter.shape == (1, 6, 8, 8, 8)
+
+
+def test_deep_supervision_is_the_weighted_mean_over_scales() -> None:
+    torch.manual_seed(0)
+    label = torch.randint(0, 3, (1, 1, 2, 2, 2)).repeat_interleave(4, 2)
+    label = label.repeat_interleave(4, 3).repeat_interleave(4, 4)  # each 4^3 block of one class
+    scales = [torch.randn(1, 3, side, side, side) for side in (8, 4, 2)]
+    single = dice_cross_entropy()
+    expected = sum(
+        weight * single(logits, label[..., ::step, ::step, ::step]) / 7
+        for weight, logits, step in zip((4, 2, 1), scales, (1, 2, 4), strict=True)
+    )
+    loss = deep_supervision_loss()
+    torch.testing.assert_close(loss(scales, label.float()), expected)
+    torch.testing.assert_close(loss(scales[0], label.float()), single(scales[0], label))
 
 
 def test_finished_run_does_nothing_more(phantom: Path, tmp_path: Path) -> None:

@@ -192,19 +192,36 @@ class DecoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Four decoder blocks from the bottleneck up, and a 1x1x1 head with one channel a class."""
+    """Four decoder blocks from the bottleneck up, and a 1x1x1 head with one channel a class.
 
-    def __init__(self, num_classes: int, channels: Sequence[int] = (16, 32, 64, 128, 256)) -> None:
+    With `deep_supervision`, which is not in the paper, D2 and D3 have such heads too, and in
+    training mode the result is a list: the logits at full, half and quarter resolution.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        channels: Sequence[int] = (16, 32, 64, 128, 256),
+        deep_supervision: bool = False,
+    ) -> None:
         super().__init__()
         # blocks[0] is x = 1, at full resolution.
         self.blocks = nn.ModuleList(
             DecoderBlock(below, width) for width, below in pairwise(channels)
         )
         self.head = nn.Conv3d(channels[0], num_classes, kernel_size=1)
+        self.side_heads = nn.ModuleList(
+            nn.Conv3d(width, num_classes, kernel_size=1)
+            for width in (channels[1:3] if deep_supervision else ())
+        )
 
-    def forward(self, skips: Sequence[Tensor], bottleneck: Tensor) -> Tensor:
+    def forward(self, skips: Sequence[Tensor], bottleneck: Tensor) -> Tensor | list[Tensor]:
         """Return logits ``(B, num_classes, D, H, W)`` from ``[Y1, Y2, Y3, Y4]`` and ``I5``."""
-        decoded = bottleneck
+        decoded = [bottleneck]  # then D4, D3, D2, D1
         for block, skip in zip(reversed(self.blocks), reversed(skips), strict=True):
-            decoded = block(decoded, skip)
-        return self.head(decoded)
+            decoded.append(block(decoded[-1], skip))
+        logits = self.head(decoded[-1])
+        if not (self.training and self.side_heads):
+            return logits
+        sides = zip(self.side_heads, decoded[-2::-1], strict=False)  # D2, D3; the rest has none
+        return [logits, *(head(coarse) for head, coarse in sides)]

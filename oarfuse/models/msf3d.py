@@ -30,6 +30,9 @@ class MSF3D(nn.Module):
         ``"fast"`` or ``"readable"``: the same parameters and results (`oarfuse.models.fast`).
     dense_layers, pooling, down_kernel
         See `oarfuse.models.dense_fuse.DenseFuse`.
+    deep_supervision
+        In training mode return a list: the logits at full, half and quarter resolution, for
+        `oarfuse.losses.deep_supervision_loss`. Not in the paper.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class MSF3D(nn.Module):
         dense_layers: int = 2,
         pooling: Pooling = "avg",
         down_kernel: int = 3,
+        deep_supervision: bool = False,
     ) -> None:
         super().__init__()
         channels = tuple(width * 2**index for index in range(5))
@@ -50,9 +54,9 @@ class MSF3D(nn.Module):
         self.fuse = choose_block(block, fast=FastDenseFuse, readable=DenseFuse)(
             channels[:4], dense_layers=dense_layers, pooling=pooling, down_kernel=down_kernel
         )
-        self.decoder = Decoder(num_classes, channels)
+        self.decoder = Decoder(num_classes, channels, deep_supervision)
 
-    def forward(self, volume: Tensor) -> Tensor:
+    def forward(self, volume: Tensor) -> Tensor | list[Tensor]:
         """Return logits ``(B, num_classes, D, H, W)`` for a CT ``(B, in_channels, D, H, W)``."""
         check_volume(volume, self.in_channels)
         *features, bottleneck = self.encoder(channels_last(volume))

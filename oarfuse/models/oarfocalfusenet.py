@@ -29,6 +29,9 @@ class OARFocalFuseNet(nn.Module):
         ``"fast"`` or ``"readable"``: the same parameters and results (`oarfuse.models.fast`).
     focal_levels, exchange, gates, global_context, pooling, down_kernel
         The focal-fuse block's options: see `oarfuse.models.focal_fuse.FocalFuse`.
+    deep_supervision
+        In training mode return a list: the logits at full, half and quarter resolution, for
+        `oarfuse.losses.deep_supervision_loss`. Not in the paper.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class OARFocalFuseNet(nn.Module):
         global_context: bool = True,
         pooling: Pooling = "avg",
         down_kernel: int = 3,
+        deep_supervision: bool = False,
     ) -> None:
         super().__init__()
         channels = tuple(width * 2**index for index in range(5))
@@ -58,11 +62,11 @@ class OARFocalFuseNet(nn.Module):
             pooling=pooling,
             down_kernel=down_kernel,
         )
-        self.decoder = Decoder(num_classes, channels)
+        self.decoder = Decoder(num_classes, channels, deep_supervision)
 
     def forward(
         self, volume: Tensor, return_intermediates: bool = False
-    ) -> Tensor | tuple[Tensor, FocalFuseMaps]:
+    ) -> Tensor | list[Tensor] | tuple[Tensor | list[Tensor], FocalFuseMaps]:
         """Return logits ``(B, num_classes, D, H, W)`` for a CT ``(B, in_channels, D, H, W)``.
 
         With `return_intermediates` also return the focal-fuse block's levels, gates, modulators
