@@ -46,7 +46,7 @@ Side = tuple[str, dict[str, Any], tuple[int, int, int], bool]
 
 
 def sides(smoke: bool) -> dict[str, Side]:
-    patch = (48, 48, 64) if smoke else PATCH
+    patch = (32, 32, 48) if smoke else PATCH
     rows: dict[str, Side] = {
         "oarfocalfusenet": ("oarfocalfusenet", {}, patch, True),
         "oarfocalfusenet, literal, float32": (

@@ -1,0 +1,69 @@
+"""The benchmarks still run, small, and write nothing. Nothing here asserts a time."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def run(name: str, *options: str) -> str:
+    """Run a benchmark; return what it prints."""
+    before = {path: path.read_bytes() for path in RESULTS.iterdir()}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", f"benchmarks/{name}.py", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path: path.read_bytes() for path in RESULTS.iterdir()} == before
+    return done.stdout
+
+
+def test_metrics_agree_with_monai() -> None:
+    # The benchmark also states the largest difference between MONAI's values and ours.
+    lines = run("metrics", "--smoke").splitlines()
+    differences = [line for line in lines if "largest difference" in line and "MONAI" in line]
+    assert len(differences) == 2
+    assert all(float(line.rsplit(" ", 1)[1]) < 1e-5 for line in differences)
+
+
+def test_training_step_compares_each_side_with_ours() -> None:
+    printed = run("training_step", "--smoke")
+    ratios = dict(re.findall(r"^(\S.*?) +[\d.]+ s +([\d.]+) x", printed, re.MULTILINE))
+    assert set(ratios) == {
+        "oarfocalfusenet",
+        "oarfocalfusenet, literal, float32",
+        "oarfocalfusenet, float32",
+        "msf3d",
+    }
+    assert ratios["oarfocalfusenet"] == "1.00"
+    assert printed.count("'mebibytes'") == 2
+
+
+def test_pipeline_measures_all_three_parts() -> None:
+    printed = run("pipeline", "--smoke")
+    assert [line.split()[0] for line in printed.splitlines()[:3]] == [
+        "prepare",
+        "loader",
+        "predict",
+    ]
+
+
+def test_overfitting_goes_on_in_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "overfit.json"
+    options = ("--output", str(file), "--models", "vit_none", "--steps", "1", "--enough", "0")
+    run("overfit", *options)
+    first = file.read_bytes()
+    (row,) = json.loads(first)["rows"]
+    assert row["steps"] == 1
+    assert 0 < row["dsc_within_reach"] < 1
+    run("overfit", *options)  # nothing to do
+    assert file.read_bytes() == first
