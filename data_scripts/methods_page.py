@@ -14,6 +14,7 @@ import pandas as pd
 from markdown_row import row as table_row
 
 from oarfuse.files import write_text
+from oarfuse.models import model_names
 from oarfuse.models.cost import cost_table
 from oarfuse.organs import get_spec
 from oarfuse.paper import paper_table
@@ -122,6 +123,9 @@ def _overfit() -> str:
             f"{row['loss_after']:.2f} | {row['dsc_before']:.2f} | {row['dsc_after']:.2f}{bound} | "
             f"{row['steps']} |"
         )
+    missing = sorted(set(model_names()) - {row["model"] for row in content["rows"]})
+    if missing:
+        lines += ["", f"Not run yet: {', '.join(missing)}."]
     machine = content["rows"][0]["environment"]
     dates = sorted({row["environment"]["date"][:10] for row in content["rows"]})
     commits = sorted({str(row["environment"]["commit"]) for row in content["rows"]})
