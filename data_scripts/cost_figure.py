@@ -9,13 +9,12 @@ data_scripts/experiments.py has run the comparison at equal budget, our own besi
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from experiments import MARK, place, read_list
 from experiments import RESULTS as EXPERIMENTS
+from experiments import compared, read_list
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from performance_report import RESULTS, STEP, read
@@ -23,22 +22,12 @@ from performance_report import RESULTS, STEP, read
 from oarfuse.errors import OarfuseError
 from oarfuse.files import atomic_path
 from oarfuse.paper import paper_table
+from oarfuse.viewing.curves import LINES
 from oarfuse.viewing.layout import STYLE, WIDTH_IN, new_figure
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "figures" / "cost.png"
-PAPER_INK, OUR_INK = "#7F7F7F", "#882255"
+_, OUR_INK, MEMORY_INK, _, PAPER_INK = LINES
 NAMES_RIGHT = ("attunet", "unetr", "swinunetr", "oarfocalfusenet")  # the others are named left
-
-
-def our_dsc() -> dict[str, float]:
-    """Return raw validation DSC of each method that the comparison has finished."""
-    content, found = read_list(), {}
-    for name, options in content["groups"]["comparison"]["runs"].items():
-        path = place(content, name, EXPERIMENTS) / MARK
-        if path.exists():
-            summary = json.loads(path.read_text(encoding="utf-8"))
-            found[options["model"]] = summary["means"]["raw"]["mean"]["dsc"]
-    return found
 
 
 def draw() -> Figure:
@@ -51,7 +40,8 @@ def draw() -> Figure:
     with plt.rc_context(STYLE):
         figure = new_figure(WIDTH_IN, 3.6)
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-        _accuracy(left, {name: rows[name] for name in paper.index}, paper.to_dict(), our_dsc())
+        _accuracy(left, {name: rows[name] for name in paper.index}, paper.to_dict(),
+                  compared(read_list(), EXPERIMENTS))  # fmt: skip
         _growth(right, content["growth"])
         figure.subplots_adjust(left=0.08, right=0.93, top=0.86, bottom=0.15, wspace=0.3)
     return figure
@@ -96,7 +86,7 @@ def _growth(axes: Axes, points: list[dict[str, float]]) -> None:
     memory = axes.twinx()
     for which, key, scale, ink, label in (
         (axes, "seconds", 1, OUR_INK, "seconds"),
-        (memory, "mebibytes", 1 / 1024, "#117733", "GiB"),
+        (memory, "mebibytes", 1 / 1024, MEMORY_INK, "GiB"),
     ):
         which.plot(millions, [point[key] * scale for point in points], "o-", color=ink, ms=4)
         which.set_ylabel(label, color=ink)

@@ -58,16 +58,23 @@ def place(content: dict[str, Any], name: str, results: Path) -> Path:
     return results / group / name
 
 
+def compared(content: dict[str, Any], results: Path) -> dict[str, float]:
+    """Return model -> raw validation DSC of what the group `comparison` has finished."""
+    found = {}
+    for name, own in content["groups"]["comparison"]["runs"].items():
+        path = place(content, name, results) / MARK
+        if path.exists():
+            summary = json.loads(path.read_text(encoding="utf-8"))
+            found[own["model"]] = summary["means"]["raw"]["mean"]["dsc"]
+    return found
+
+
 def best_rival(content: dict[str, Any], results: Path) -> str | None:
     """Return the rival with the highest raw DSC; None until all of them have been compared."""
-    scores = {}
-    for model in content["rivals"]:
-        path = place(content, f"compare-{model}", results) / MARK
-        if not path.exists():
-            return None
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        scores[model] = summary["means"]["raw"]["mean"]["dsc"]
-    return max(scores, key=lambda model: scores[model])
+    scores = compared(content, results)
+    if set(content["rivals"]) - set(scores):
+        return None
+    return max(content["rivals"], key=lambda model: scores[model])
 
 
 def flags(options: dict[str, Any]) -> list[str]:

@@ -274,10 +274,25 @@ def test_bfloat16_in_networks_of_other_libraries(name: str, options: dict[str, o
         assert_close_in_bfloat16(widest, (depth, 3, 4))
 
 
+@pytest.mark.parametrize("name", PROPOSED)
+def test_bfloat16_in_the_readable_blocks(name: str) -> None:
+    """The fast blocks have gradients of their own for the depth-wise convolutions."""
+    model = oarfuse.build_model(name, block="readable", width=4, down_kernel=5)
+    convs = [module for module in model.modules() if isinstance(module, nn.Conv3d)]
+    wide = [conv for conv in convs if conv.kernel_size[0] > 1]
+    assert all(isinstance(conv, TrustedConv3d) for conv in wide)
+    torch.manual_seed(0)
+    for kernel in (3, 5):
+        depthwise = next(c for c in wide if c.groups > 1 and c.kernel_size[0] == kernel)
+        for depth in range(1, kernel + 1):
+            assert_close_in_bfloat16(depthwise, (depth, 4, 6))
+
+
 def assert_close_in_bfloat16(conv: nn.Conv3d, sides: tuple[int, int, int]) -> None:
     """Compare output and kernel gradient under bfloat16 autocast with those in float32."""
     volume = torch.randn(2, conv.in_channels, *sides).bfloat16()
-    weights = torch.randn(2, conv.out_channels, *sides).bfloat16()
+    outputs = (-(-side // conv.stride[0]) for side in sides)
+    weights = torch.randn(2, conv.out_channels, *outputs).bfloat16()
     found = []
     for autocast in (False, True):
         conv.zero_grad()

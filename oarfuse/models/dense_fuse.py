@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from oarfuse.errors import OarfuseError
 from oarfuse.models.focal_fuse import CrossScaleMix, Pooling
-from oarfuse.models.layers import STREAMS
+from oarfuse.models.layers import STREAMS, TrustedConv3d
 
 
 class DenseLayer(nn.Module):
@@ -35,7 +35,7 @@ class DenseLayer(nn.Module):
         self.fuse = CrossScaleMix(
             channels, stream, own_inputs, pooling=pooling, down_kernel=down_kernel
         )
-        self.depthwise = nn.Conv3d(width, width, kernel_size=3, padding=1, groups=width)
+        self.depthwise = TrustedConv3d(width, width, kernel_size=3, padding=1, groups=width)
 
     def forward(self, own: Sequence[Tensor], newest: dict[int, Tensor]) -> Tensor:
         return F.relu(self.depthwise(self.fuse(own, newest)))

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oarfuse.errors import OarfuseError
-from oarfuse.models.layers import STREAMS
+from oarfuse.models.layers import STREAMS, TrustedConv3d
 
 Pooling = Literal["avg", "max"]
 
@@ -80,7 +80,7 @@ class Resample(nn.Module):
         self.factor = 2 ** (abs(target - source) - 1)  # what the strided convolution leaves to do
         self.pooling = pooling
         if self.downwards:
-            self.conv: nn.Conv3d | nn.ConvTranspose3d = nn.Conv3d(
+            self.conv: nn.Conv3d | nn.ConvTranspose3d = TrustedConv3d(
                 channels, channels, down_kernel, stride=2, padding=down_kernel // 2, groups=channels
             )
         else:
@@ -160,7 +160,7 @@ class FocalLevel(nn.Module):
         self.fuse = CrossScaleMix(
             channels, stream, exchange=exchange, pooling=pooling, down_kernel=down_kernel
         )
-        self.depthwise = nn.Conv3d(width, width, kernel_size=3, padding=1, groups=width)
+        self.depthwise = TrustedConv3d(width, width, kernel_size=3, padding=1, groups=width)
 
     def forward(self, previous: Mapping[int, Tensor]) -> Tensor:
         """Return ``F[a,l]`` from ``{b: F[b,l-1]}`` of all four streams."""
