@@ -11,6 +11,11 @@ from markdown_row import row as table_row
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 STEP, PIPELINE, METRICS = ("training_step.json", "pipeline.json", "metrics.json")
 LITERAL = "oarfocalfusenet, literal, float32"
+ARGUMENTS = {
+    STEP: "",
+    PIPELINE: " --source open-kbp.zip --weights weights/oarfocalfusenet-openkbp.safetensors",
+    METRICS: " --data build/openkbp/prepared",
+}
 
 
 def read(name: str, folder: Path = RESULTS) -> dict[str, Any] | None:
@@ -82,6 +87,7 @@ def _metrics(content: dict[str, Any]) -> str:
         "real_case": "five organs of a patient, 128^3",
         "large_organ": "one organ, 512x512x150",
     }
+    versions = content["machine"]["versions"]
     sides = list(dict.fromkeys(side for key in tasks for side in content.get(key, {})))
     lines = [table_row(["all scores of a case", *sides]), "|---|" + "---:|" * len(sides)]
     for key, title in tasks.items():
@@ -92,7 +98,9 @@ def _metrics(content: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            "Each library gives those of our scores that it knows; in brackets, times ours.",
+            "Each library gives those of our scores that it knows; in brackets, times ours. The "
+            f"two last come with no install of this kit (MedPy {versions['MedPy']}, "
+            f"surface-distance-based-measures {versions['surface-distance-based-measures']}).",
             _source(METRICS, content["machine"]),
         ]
     )
@@ -110,7 +118,8 @@ def _spread(found: dict[str, float]) -> str:
 
 def _source(name: str, machine: dict[str, Any]) -> str:
     return (
-        f"`python benchmarks/{name.replace('.json', '.py')}` on {machine['device_name']}, "
+        f"`python benchmarks/{name.replace('.json', '.py')}{ARGUMENTS[name]}` on "
+        f"{machine['device_name']}, "
         f"{machine['cores']} cores, torch {machine['versions']['torch']}, "
         f"{machine['date'][:10]}, commit {machine['commit']}."
     )
