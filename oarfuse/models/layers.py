@@ -86,6 +86,9 @@ class TrustedConv3d(nn.Conv3d):
         with torch.autocast("cpu", enabled=False):
             return super().forward(volume.to(self.weight.dtype))
 
+    def _get_name(self) -> str:
+        return "Conv3d"  # printed networks show what is computed, not how
+
 
 def trust_gradients(network: nn.Module) -> None:
     """Turn every plain `torch.nn.Conv3d` of another library's network into a `TrustedConv3d`."""
