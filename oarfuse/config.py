@@ -43,6 +43,9 @@ class TrainConfig:
     augment
         Whether patches are rotated, scaled, mirrored (labels of paired organs swapped) and changed
         in intensity.
+    augment_strength
+        Multiplies how far rotation, scaling and changes of intensity may go: 1 turns by up to 15
+        degrees; above 0, at most 4.
     validate_every
         Steps between validations; the best mean DSC on the validation split decides what is saved.
     checkpoint_every
@@ -74,6 +77,7 @@ class TrainConfig:
     cycle_steps: int = 500
     ema_decay: float = 0.995
     augment: bool = True
+    augment_strength: float = 1.0
     blank_leaking: bool = False
     validate_every: int = 250
     checkpoint_every: int = 100
@@ -123,7 +127,7 @@ def _check(config: TrainConfig) -> None:
         value = getattr(config, name)
         if not isinstance(value, str) and not (name == "init" and value is None):
             raise OarfuseError(f"{name} is {value!r}: give a text.")
-    for name in ("min_lr", "max_lr", "ema_decay", "minutes"):
+    for name in ("min_lr", "max_lr", "ema_decay", "augment_strength", "minutes"):
         value = getattr(config, name)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number and not (name == "minutes" and value is None):
@@ -144,6 +148,10 @@ def _check(config: TrainConfig) -> None:
         )
     if not 0 <= config.ema_decay < 1:
         raise OarfuseError(f"ema_decay is {config.ema_decay}: choose from 0 to below 1.")
+    if not 0 < config.augment_strength <= 4:
+        raise OarfuseError(
+            f"augment_strength is {config.augment_strength}: choose from above 0 to 4."
+        )
     if config.minutes is not None and config.minutes <= 0:
         raise OarfuseError(f"minutes is {config.minutes}: give a time above 0, or none.")
     if config.precision not in PRECISIONS:

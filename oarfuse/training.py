@@ -105,6 +105,7 @@ def _train(
         length=config.steps * config.batch_size * fabric.world_size,
         seed=config.seed,
         augment=config.augment,
+        augment_strength=config.augment_strength,
         blank_leaking=config.blank_leaking,
     )
     batches = _loader(patches, config, fabric, first_step=state.step)

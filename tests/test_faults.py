@@ -365,6 +365,7 @@ FAULTS = [
     Fault("rate NaN", config(max_lr=float("nan")), "learning rates"),
     Fault("minutes as text", config(minutes="ten"), "minutes"),
     Fault("augment as text", config(augment="yes"), "augment"),
+    Fault("augmentation stronger than any", config(augment_strength=5.0), "augment_strength"),
     Fault("model options as text", config(model_options="width=2"), "model_options"),
     Fault("unknown precision", config(precision="fp8"), "precision"),
     Fault("decay of 1", config(ema_decay=1.0), "ema_decay"),

@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from oarfuse.config import TrainConfig, load_config
 from oarfuse.data import load_manifest
-from oarfuse.data.augment import mirror
+from oarfuse.data.augment import augment_patch, mirror
 from oarfuse.data.patches import PatchDataset, StepSampler, body_box, scale_window
 from oarfuse.errors import OarfuseError
 from oarfuse.losses import deep_supervision_loss, dice_cross_entropy
@@ -234,6 +234,25 @@ def test_patches_have_shape_range_and_organs(phantom: Path, augment: bool) -> No
     seen = {int(value) for patch in drawn for value in patch["label"].unique()}
     assert seen == set(range(6))
     assert np.mean([bool(patch["label"].any()) for patch in drawn]) > 0.8
+
+
+def test_strength_scales_the_augmentation() -> None:
+    sides = (48, 48, 48)
+    radius = np.sqrt(sum((axis - 23.5) ** 2 for axis in np.ogrid[:48, :48, :48]))
+    ball = torch.from_numpy((radius < 12).astype(np.uint8))
+    hu = 100 * ball.short()
+
+    def sizes(strength: float) -> list[float]:
+        """Volume of the ball after each of 40 augmentations, relative to before."""
+        cases = [np.random.default_rng(seed) for seed in range(40)]
+        drawn = [augment_patch(hu, ball, OPENKBP, sides, random, strength) for random in cases]
+        return [(patch["label"] > 0).sum().item() / ball.sum().item() for patch in drawn]
+
+    assert sizes(0.001) == pytest.approx([1] * 40, abs=0.03)
+    weak, strong = sizes(1.0), sizes(2.0)
+    # a zoom of each axis by at most 15 %, and by at most 30 %
+    assert 0.83**3 < min(weak) < 0.9 and 1.1 < max(weak) < 1.2**3
+    assert 0.66**3 < min(strong) < min(weak) and max(weak) < max(strong) < 1.45**3
 
 
 def test_mirroring_swaps_the_parotids() -> None:

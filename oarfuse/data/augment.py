@@ -19,34 +19,41 @@ from torch import Tensor
 
 from oarfuse.organs import DatasetSpec
 
-# Rotation by up to 15 degrees in the axial plane and 10 about the other axes; zoom by up to 15 %.
-# Axes are (D, H, W), so the rotation about D turns the axial plane.
+# At strength 1: rotation by up to 15 degrees in the axial plane and 10 about the other axes; zoom
+# by up to 15 %. Axes are (D, H, W), so the rotation about D turns the axial plane.
 _ROTATE = (np.deg2rad(15), np.deg2rad(10), np.deg2rad(10))
-_ZOOM = (0.15, 0.15, 0.15)
+_ZOOM = 0.15
+# A patch that is rotated or enlarged at strength 1 reads this share of its sides beyond them.
+_MARGIN = 0.3
 
 
-def _spatial(patch_size: tuple[int, int, int]) -> RandAffined:
+def wide_enough(patch_size: tuple[int, int, int], strength: float) -> tuple[int, int, int]:
+    """Return the (D, H, W) to cut, so that turning a patch brings in anatomy and not padding."""
+    depth, height, width = (int(np.ceil(side * (1 + _MARGIN * strength))) for side in patch_size)
+    return depth, height, width
+
+
+def _spatial(patch_size: tuple[int, int, int], strength: float) -> RandAffined:
     return RandAffined(
         keys=("image", "label"),
         prob=0.8,
-        rotate_range=_ROTATE,
-        scale_range=_ZOOM,
+        rotate_range=tuple(angle * strength for angle in _ROTATE),
+        scale_range=(_ZOOM * strength,) * 3,
         spatial_size=patch_size,
         mode=("bilinear", "nearest"),
         padding_mode=("border", "zeros"),
     )
 
 
-def _intensity() -> Compose:
+def _intensity(strength: float) -> Compose:
+    sigma = (0.3, 0.3 + 0.5 * strength)
     return Compose(
         [
-            RandScaleIntensity(factors=0.15, prob=0.5),
-            RandShiftIntensity(offsets=0.05, prob=0.5),
-            RandAdjustContrast(gamma=(0.75, 1.35), prob=0.3),
-            RandGaussianSmooth(
-                sigma_x=(0.3, 0.8), sigma_y=(0.3, 0.8), sigma_z=(0.3, 0.8), prob=0.15
-            ),
-            RandGaussianNoise(std=0.04, prob=0.3),
+            RandScaleIntensity(factors=0.15 * strength, prob=0.5),
+            RandShiftIntensity(offsets=0.05 * strength, prob=0.5),
+            RandAdjustContrast(gamma=(0.75**strength, 1.35**strength), prob=0.3),
+            RandGaussianSmooth(sigma_x=sigma, sigma_y=sigma, sigma_z=sigma, prob=0.15),
+            RandGaussianNoise(std=0.04 * strength, prob=0.3),
         ]
     )
 
@@ -63,16 +70,18 @@ def augment_patch(
     spec: DatasetSpec,
     patch_size: tuple[int, int, int],
     random: np.random.Generator,
+    strength: float = 1.0,
 ) -> dict[str, Tensor]:
     """Augment one patch and cut it to size.
 
     Parameters
     ----------
     image_hu, label
-        (D, H, W) HU and label values, wider than `patch_size` so that turning it brings in
-        anatomy and not padding.
+        (D, H, W) HU and label values, wider than `patch_size`: see `wide_enough`.
     random
         Source of every random choice.
+    strength
+        Multiplies how far each of the changes may go; 1 turns by up to 15 degrees.
 
     Returns
     -------
@@ -80,13 +89,13 @@ def augment_patch(
         ``image`` (1, D, H, W) float32 in 0..1, ``label`` (1, D, H, W) int64.
     """
     image = scale_window(image_hu, spec.window_hu)
-    spatial = _spatial(patch_size)
+    spatial = _spatial(patch_size, strength)
     spatial.set_random_state(seed=int(random.integers(2**31)))
     turned = spatial({"image": image[None], "label": label.float()[None]})
     image, label = _plain(turned["image"]), _plain(turned["label"]).to(torch.uint8)
     if spec.mirror_pairs and random.random() < 0.5:
         image, label = mirror(image, label, spec)
-    intensity = _intensity()
+    intensity = _intensity(strength)
     intensity.set_random_state(seed=int(random.integers(2**31)))
     image = _plain(intensity(image)).clamp_(0, 1)
     return {"image": image, "label": label.long()}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from oarfuse.data.augment import augment_patch, scale_window
+from oarfuse.data.augment import augment_patch, scale_window, wide_enough
 from oarfuse.data.manifest import Case, load_case
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import DatasetSpec
@@ -27,8 +27,6 @@ BACKGROUND_SHARE = 0.1
 # (`oarfuse.data.auditing.leaking_slices`; 1919 of them) holds at most 6.7 % of the CT voxels of a
 # full slice, and 34 of the 10 218 other organ slices hold less than this share.
 CUT_SHARE = 0.08
-# A rotated or enlarged patch reads this much beyond its own sides.
-MARGIN = 1.3
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         Decides every patch together with its index.
     augment
         Whether to augment, see `oarfuse.data.augment`.
+    augment_strength
+        How far the augmentation may go, for `oarfuse.data.augment.augment_patch`.
     blank_leaking
         Whether slices whose CT was cut away are emptied, and their labels with them: nothing is to
         be seen there, so nothing is to be learned.
@@ -71,6 +71,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         length: int,
         seed: int,
         augment: bool = True,
+        augment_strength: float = 1.0,
         blank_leaking: bool = False,
     ) -> None:
         if not cases:
@@ -80,6 +81,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.length = length
         self.seed = seed
         self.augment = augment
+        self.augment_strength = augment_strength
         self.cached = [_cache(case, blank_leaking) for case in cases]
 
     def __len__(self) -> int:
@@ -94,10 +96,15 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             image, label = self._cut(case, centre, self.patch_size)
             scaled = scale_window(torch.from_numpy(image), self.spec.window_hu)
             return {"image": scaled[None], "label": torch.from_numpy(label).long()[None]}
-        wide = tuple(int(np.ceil(side * MARGIN)) for side in self.patch_size)
-        image, label = self._cut(case, centre, wide)
+        strength = self.augment_strength
+        image, label = self._cut(case, centre, wide_enough(self.patch_size, strength))
         return augment_patch(
-            torch.from_numpy(image), torch.from_numpy(label), self.spec, self.patch_size, random
+            torch.from_numpy(image),
+            torch.from_numpy(label),
+            self.spec,
+            self.patch_size,
+            random,
+            strength,
         )
 
     def _centre(self, case: _CachedCase, random: np.random.Generator) -> NDArray[np.int64]:
