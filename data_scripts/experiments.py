@@ -100,7 +100,9 @@ def run(
     command = [sys.executable, "-m", "oarfuse.cli"]
     sessions = work / name / "sessions.json"
     known = json.loads(sessions.read_text(encoding="utf-8")) if sessions.exists() else []
-    training = ["train", "--data", str(data), "--output", str(folder), *flags(options)]
+    # Relative: config.json is published, and nobody else has this machine's folders.
+    places = ["--data", os.path.relpath(data), "--output", os.path.relpath(folder)]
+    training = ["train", *places, *flags(options)]
     before = usage()
     try:
         _call([*command, *training])

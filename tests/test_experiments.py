@@ -116,6 +116,10 @@ def test_runs_one_after_the_other_and_never_twice(
         (results / "comparison" / first / "experiment.json").read_text(encoding="utf-8")
     )
     assert record["options"]["model"] == "oarfocalfusenet"
+    config = json.loads(
+        (results / "comparison" / first / "config.json").read_text(encoding="utf-8")
+    )
+    assert not Path(config["output"]).is_absolute() and not Path(config["data"]).is_absolute()
     assert all(session["own_cpu_seconds"] > 0 for session in record["sessions"])
     assert f"{first}: done" in call([first])
     assert calls == ["train", "evaluate"] * 2
