@@ -70,7 +70,7 @@ def augment_patch(
     spec: DatasetSpec,
     patch_size: tuple[int, int, int],
     random: np.random.Generator,
-    strength: float = 1.0,
+    strength: float,
 ) -> dict[str, Tensor]:
     """Augment one patch and cut it to size.
 
