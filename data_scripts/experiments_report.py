@@ -12,7 +12,7 @@ from markdown_row import row as table_row
 
 from oarfuse.organs import get_spec
 from oarfuse.results import MEAN, load_metrics, mean_interval, paired_differences
-from oarfuse.runs import LOG
+from oarfuse.runs import ENVIRONMENT, LOG
 
 NOT_RUN = "Not run yet: `python data_scripts/experiments.py --data build/openkbp/prepared`."
 
@@ -34,14 +34,16 @@ def page(content: dict[str, Any] | None = None, results: Path = RESULTS) -> str:
         done = _done(content, group, results)
         parts.append(f"## {key.capitalize()}: {group['title']}")
         parts.append(_table(done) if done else NOT_RUN)
+        parts.append(_unequal(done))
         if key == "seeds" and done:
             parts += [_over_seeds(done)]
         elif done:
             parts += [_differences(group, done)]
     parts.append(
-        "Processor: how many cores the training process kept busy by its own log, and what share "
-        "of all cores other programs took meanwhile; a dash where it was not recorded. A run that "
-        "others disturbed made fewer steps in its minutes."
+        "Processor: its name, how many cores the training process kept busy by its own log, and "
+        "what share of all cores other programs took meanwhile; a dash where it was not recorded. "
+        "A run that others disturbed made fewer steps in its minutes, and so did one on a slower "
+        "processor: only runs on the same processor have had the same budget."
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -68,6 +70,8 @@ def readme_block(content: dict[str, Any] | None = None, results: Path = RESULTS)
               "patient, with their 95 % bootstrap interval. So short a budget ranks methods by how "
               "soon they learn. Seeds, ablations, recipe: "
               "[all experiments](results/openkbp/experiments/README.md)."]  # fmt: skip
+    if unequal := _unequal(done):
+        lines += ["", unequal]
     return "\n".join(lines)
 
 
@@ -84,6 +88,8 @@ def _done(content: dict[str, Any], group: dict[str, Any], results: Path) -> dict
             raise SystemExit(f"{path} is a {summary['kind']}: only full runs belong here.")
         log = pd.read_csv(folder / LOG)
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        trained = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
+        processor = " + ".join(dict.fromkeys(session["device_name"] for session in trained))
         listed = experiments(content)[name]
         changed = {k: v for k, v in listed.items() if content["train"].get(k, ...) != v}
         found[name] = {
@@ -92,6 +98,7 @@ def _done(content: dict[str, Any], group: dict[str, Any], results: Path) -> dict
             "steps": int(log["step"].iloc[-1]),
             "minutes": log["minutes"].iloc[-1],
             "changed": {k: v for k, v in changed.items() if k not in ("model", "minutes")},
+            "processor": processor,
             "busy": _busy(log, record["sessions"]),
         }
     return found
@@ -102,6 +109,17 @@ def _busy(log: pd.DataFrame, sessions: list[dict[str, float]]) -> str:
     wall = sum(s["wall_seconds"] * s["cores"] for s in sessions)
     other = f"{sum(s['other_cpu_seconds'] for s in sessions) / wall:.0%}" if wall else "-"
     return f"{own}, others {other}"
+
+
+def _unequal(done: dict[str, Any]) -> str:
+    """Say so if equal minutes were not an equal budget, because the processors differ."""
+    processors = sorted({run["processor"] for run in done.values()})
+    if len(processors) < 2:
+        return ""
+    return (
+        f"**Not one budget:** these runs were made on different processors "
+        f"({', '.join(processors)}), so equal minutes gave unequal steps for that reason too."
+    )
 
 
 def _table(done: dict[str, Any]) -> str:
@@ -118,7 +136,7 @@ def _table(done: dict[str, Any]) -> str:
             cells += [f"{mean['dsc']:.4f}", f"{mean['hd_vox']:.2f}", f"{mean['asd_vox']:.3f}"]
         cells.append(f"{run['means']['largest_component_no_leak'][MEAN]['dsc']:.4f}")
         cells += [f"{run['means']['raw'][organ.name]['dsc']:.4f}" for organ in organs]
-        lines.append(table_row([*cells, run["busy"]]))
+        lines.append(table_row([*cells, f"{run['processor']}, {run['busy']}"]))
     return "\n".join(lines)
 
 

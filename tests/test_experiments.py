@@ -134,7 +134,9 @@ def test_runs_one_after_the_other_and_never_twice(
         report.page(TINY, results)
 
 
-def finished(results: Path, name: str, model: str, dsc: float, seed: int) -> None:
+def finished(
+    results: Path, name: str, model: str, dsc: float, seed: int, processor: str = "A"
+) -> None:
     """Write a result folder with known scores: organs differ, methods by a shift."""
     folder = results / name
     folder.mkdir(parents=True)
@@ -159,6 +161,8 @@ def finished(results: Path, name: str, model: str, dsc: float, seed: int) -> Non
         "means": {v: means for v in variants},
     }
     (folder / "summary.json").write_text(json.dumps(summary))
+    trained = [{"device_name": processor}]
+    (folder / "environment.json").write_text(json.dumps(trained))
     log = {"step": [10, 20], "minutes": [1.0, 2.0], "seconds": [6.0, 6.0], "cpu": [9.0, 9.0]}
     pd.DataFrame(log).to_csv(folder / "log.csv", index=False)
     session = {"wall_seconds": 100.0, "own_cpu_seconds": 160.0, "other_cpu_seconds": 20.0,
@@ -176,10 +180,17 @@ def test_tables_by_hand(tmp_path: Path) -> None:
     assert "+0.0200 [+0.0200, +0.0200]" in block
     assert "**5 minutes of training each**" in block
     page = report.page(TINY, tmp_path)
-    assert "1.50 cores, others 10%" in page
+    assert "A, 1.50 cores, others 10%" in page and "Not one budget" not in page + block
     assert report.NOT_RUN in page  # the seeds
     row = next(line for line in page.splitlines() if line.startswith("| compare-unet3d | unet3d"))
     assert " 20 | 2.0 | 0.72" in row
+
+
+def test_runs_on_different_processors_are_not_called_one_budget(tmp_path: Path) -> None:
+    for name, processor in (("oarfocalfusenet", "B"), ("unet3d", "A")):
+        finished(tmp_path / "comparison", f"compare-{name}", name, 0.7, 1, processor)
+    for text in (report.page(TINY, tmp_path), report.readme_block(TINY, tmp_path)):
+        assert text.count("were made on different processors (A, B)") == 1
 
 
 def test_seeds_are_averaged_within_each_patient(tmp_path: Path) -> None:
