@@ -14,6 +14,7 @@ from oarfuse.organs import get_spec
 from oarfuse.results import MEAN, load_metrics, mean_interval, paired_differences
 from oarfuse.runs import ENVIRONMENT, LOG
 
+STAR = "\\* marks p below 0.05 after Holm's correction (Wilcoxon)"
 NOT_RUN = "Not run yet: `python data_scripts/experiments.py --data build/openkbp/prepared`."
 
 
@@ -33,12 +34,11 @@ def page(content: dict[str, Any] | None = None, results: Path = RESULTS) -> str:
     for key, group in content["groups"].items():
         done = _done(content, group, results)
         parts.append(f"## {key.capitalize()}: {group['title']}")
-        parts.append(_table(done) if done else NOT_RUN)
-        parts.append(_unequal(done))
-        if key == "seeds" and done:
-            parts += [_over_seeds(done)]
-        elif done:
-            parts += [_differences(group, done)]
+        if not done.keys() & group["runs"].keys():  # at most the reference, of another group
+            parts.append(NOT_RUN)
+            continue
+        parts += [_table(done), _missing(group, done), _unequal(done)]
+        parts.append(_over_seeds(done) if key == "seeds" else _differences(group, done))
     parts.append(
         "Processor: its name, how many cores the training process kept busy by its own log, and "
         "what share of all cores other programs took meanwhile; a dash where it was not recorded. "
@@ -65,13 +65,16 @@ def readme_block(content: dict[str, Any] | None = None, results: Path = RESULTS)
         cells = [run["model"], run["steps"], f"{raw['dsc']:.4f}", f"{largest['dsc']:.4f}"]
         lines.append(table_row([*cells, f"{largest['hd_vox']:.2f}", against.get(name, "")]))
     cases = next(iter(done.values()))["cases"]
+    made = "; ".join(dict.fromkeys(run["made"] for run in done.values()))
     lines += ["", f"**{minutes} minutes of training each** on 2 CPU cores, same data, patches, "
-              f"augmentation and seed; {cases} validation patients; differences are paired by "
-              "patient, with their 95 % bootstrap interval. So short a budget ranks methods by how "
-              "soon they learn. Seeds, ablations, recipe: "
+              f"augmentation and seed ({content['train']['seed']}); {cases} validation patients, "
+              "on whom each run's best weights were also selected; differences are paired by "
+              f"patient, with their 95 % bootstrap interval; {STAR}. So short a budget ranks "
+              f"methods by how soon they learn. Trained on {made}. Seeds, ablations, recipe: "
               "[all experiments](results/openkbp/experiments/README.md)."]  # fmt: skip
-    if unequal := _unequal(done):
-        lines += ["", unequal]
+    for remark in (_missing(group, done), _unequal(done)):
+        if remark:
+            lines += ["", remark]
     return "\n".join(lines)
 
 
@@ -99,6 +102,7 @@ def _done(content: dict[str, Any], group: dict[str, Any], results: Path) -> dict
             "minutes": log["minutes"].iloc[-1],
             "changed": {k: v for k, v in changed.items() if k not in ("model", "minutes")},
             "processor": processor,
+            "made": f"{processor}, {trained[-1]['date'][:10]}, commit {trained[-1]['commit']}",
             "busy": _busy(log, record["sessions"]),
         }
     return found
@@ -111,13 +115,19 @@ def _busy(log: pd.DataFrame, sessions: list[dict[str, float]]) -> str:
     return f"{own}, others {other}"
 
 
+def _missing(group: dict[str, Any], done: dict[str, Any]) -> str:
+    """Name the runs of a group that are not finished."""
+    names = [name for name in group["runs"] if name not in done]
+    return f"Not run yet: {', '.join(names)}." if names else ""
+
+
 def _unequal(done: dict[str, Any]) -> str:
     """Say so if equal minutes were not an equal budget, because the processors differ."""
     processors = sorted({run["processor"] for run in done.values()})
     if len(processors) < 2:
         return ""
     return (
-        f"**Not one budget:** these runs were made on different processors "
+        "**Not one budget:** these runs were made on different processors "
         f"({', '.join(processors)}), so equal minutes gave unequal steps for that reason too."
     )
 
@@ -188,7 +198,7 @@ def _over_seeds(done: dict[str, Any]) -> str:
 def _difference_table(table: pd.DataFrame, reference: str) -> str:
     titles = {organ.name: organ.title for organ in get_spec("openkbp").organs} | {MEAN: "Mean"}
     lines = [f"DSC (raw) minus that of {reference}, paired by patient, with its 95 % bootstrap "
-             "interval; * marks p below 0.05 after Holm's correction (Wilcoxon).", "",
+             f"interval; {STAR}.", "",
              table_row(["run", *titles.values()]), "|---|" + "---:|" * len(titles)]  # fmt: skip
     for name, rows in table.groupby("method", sort=False):
         cells = {row["organ"]: row for _, row in rows.iterrows()}

@@ -161,7 +161,7 @@ def finished(
         "means": {v: means for v in variants},
     }
     (folder / "summary.json").write_text(json.dumps(summary))
-    trained = [{"device_name": processor}]
+    trained = [{"device_name": processor, "date": "2026-11-26T11:17", "commit": "abc"}]
     (folder / "environment.json").write_text(json.dumps(trained))
     log = {"step": [10, 20], "minutes": [1.0, 2.0], "seconds": [6.0, 6.0], "cpu": [9.0, 9.0]}
     pd.DataFrame(log).to_csv(folder / "log.csv", index=False)
@@ -179,11 +179,23 @@ def test_tables_by_hand(tmp_path: Path) -> None:
     # the same wobble in both, so every patient differs by exactly 0.02
     assert "+0.0200 [+0.0200, +0.0200]" in block
     assert "**5 minutes of training each**" in block
+    assert "Trained on A, 2026-11-26, commit abc." in block and "Not run yet" not in block
     page = report.page(TINY, tmp_path)
     assert "A, 1.50 cores, others 10%" in page and "Not one budget" not in page + block
     assert report.NOT_RUN in page  # the seeds
     row = next(line for line in page.splitlines() if line.startswith("| compare-unet3d | unet3d"))
     assert " 20 | 2.0 | 0.72" in row
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    content = json.loads(json.dumps(TINY))
+    first = "compare-oarfocalfusenet"
+    finished(tmp_path / "comparison", first, "oarfocalfusenet", 0.70, seed=1)
+    content["groups"]["seeds"]["reference"] = first  # another group's run fills no group
+    page = report.page(content, tmp_path)
+    for text in (page, report.readme_block(content, tmp_path)):
+        assert text.count("Not run yet: compare-unet3d.") == 1
+    assert page.count(report.NOT_RUN) == 1 and page.count("| compare-oarfocalfusenet |") == 1
 
 
 def test_runs_on_different_processors_are_not_called_one_budget(tmp_path: Path) -> None:
