@@ -97,7 +97,8 @@ def plot_curves(
     if scores:
         caption += " DSC: mean over organs and validation patients; the ring marks the best one."
     count, left, gap = len(panels_of), 0.5, 0.55
-    width = (WIDTH_IN - left - 0.15 - gap * (count - 1)) / count
+    right = 1.0 if len(scores) > 1 else 0.15  # room for the organs' names beside the last panel
+    width = (WIDTH_IN - left - right - gap * (count - 1)) / count
     with plt.rc_context(STYLE):
         panels = panel_figure(
             [width] * count,
@@ -106,7 +107,7 @@ def plot_curves(
             caption=caption,
             headers=[0.28, 0.0],
             left_in=left,
-            right_in=0.15,
+            right_in=right,
             gap_in=gap,
             row_gap_in=0.0,
         )
@@ -174,7 +175,14 @@ def _draw_scores(
             drawn += 1
     axes.margins(y=0.16)
     if len(columns) > 1:
-        axes.legend(frameon=False, fontsize=7.5, loc="lower right", labelspacing=0.25)
+        axes.legend(
+            frameon=False,
+            fontsize=7.5,
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),
+            handlelength=1.2,
+            labelspacing=0.5,
+        )
 
 
 def plot_boxes(
