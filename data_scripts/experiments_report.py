@@ -12,7 +12,7 @@ from markdown_row import row as table_row
 
 from oarfuse.organs import get_spec
 from oarfuse.results import MEAN, load_metrics, mean_interval, paired_differences
-from oarfuse.runs import ENVIRONMENT, LOG
+from oarfuse.runs import ENVIRONMENT, LOG, VALIDATION
 
 STAR = "\\* marks p below 0.05 after Holm's correction (Wilcoxon)"
 NOT_RUN = "Not run yet: `python data_scripts/experiments.py --data build/openkbp/prepared`."
@@ -39,6 +39,8 @@ def page(content: dict[str, Any] | None = None, results: Path = RESULTS) -> str:
             continue
         parts += [_table(done), _missing(group, done), _unequal(done)]
         parts.append(_over_seeds(done) if key == "seeds" else _differences(group, done))
+        if key == "comparison":
+            parts.append(_equal_steps(done))
     parts.append(
         "Processor: its name, how many cores the training process kept busy by its own log, and "
         "what share of all cores other programs took meanwhile; a dash where it was not recorded. "
@@ -72,7 +74,7 @@ def readme_block(content: dict[str, Any] | None = None, results: Path = RESULTS)
               f"patient, with their 95 % bootstrap interval; {STAR}. So short a budget ranks "
               f"methods by how soon they learn. Trained on {made}. Seeds, ablations, recipe: "
               "[all experiments](results/openkbp/experiments/README.md)."]  # fmt: skip
-    for remark in (_missing(group, done), _unequal(done)):
+    for remark in (_equal_steps(done), _missing(group, done), _unequal(done)):
         if remark:
             lines += ["", remark]
     return "\n".join(lines)
@@ -98,6 +100,7 @@ def _done(content: dict[str, Any], group: dict[str, Any], results: Path) -> dict
         found[name] = {
             **summary,
             "metrics": load_metrics(folder / "metrics.csv"),
+            "curve": pd.read_csv(folder / VALIDATION).set_index("step")["val_dsc"],
             "steps": int(log["step"].iloc[-1]),
             "minutes": log["minutes"].iloc[-1],
             "changed": {k: v for k, v in changed.items() if k not in ("model", "minutes")},
@@ -113,6 +116,16 @@ def _busy(log: pd.DataFrame, sessions: list[dict[str, float]]) -> str:
     wall = sum(s["wall_seconds"] * s["cores"] for s in sessions)
     other = f"{sum(s['other_cpu_seconds'] for s in sessions) / wall:.0%}" if wall else "-"
     return f"{own}, others {other}"
+
+
+def _equal_steps(done: dict[str, Any]) -> str:
+    """Give each run's DSC at the last step that all validated: a step's speed left aside."""
+    shared = set.intersection(*(set(run["curve"].index) for run in done.values()))
+    if len(done) < 2 or not shared:
+        return ""
+    step = max(shared)
+    scores = ", ".join(f"{run['model']} {run['curve'][step]:.4f}" for run in done.values())
+    return f"Validation DSC (raw) after equal steps, {step}, the last that all validated: {scores}."
 
 
 def _missing(group: dict[str, Any], done: dict[str, Any]) -> str:

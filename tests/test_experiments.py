@@ -165,6 +165,8 @@ def finished(
     (folder / "environment.json").write_text(json.dumps(trained))
     log = {"step": [10, 20], "minutes": [1.0, 2.0], "seconds": [6.0, 6.0], "cpu": [9.0, 9.0]}
     pd.DataFrame(log).to_csv(folder / "log.csv", index=False)
+    curve = {"step": [10, 15 if model == "unet3d" else 20], "val_dsc": [dsc - 0.1, dsc]}
+    pd.DataFrame(curve).to_csv(folder / "validation.csv", index=False)
     session = {"wall_seconds": 100.0, "own_cpu_seconds": 160.0, "other_cpu_seconds": 20.0,
                "cores": 2}  # fmt: skip
     record: dict[str, Any] = {"name": name, "options": {}, "sessions": [session]}
@@ -181,6 +183,8 @@ def test_tables_by_hand(tmp_path: Path) -> None:
     assert "**5 minutes of training each**" in block
     assert "Trained on A, 2026-11-26, commit abc." in block and "Not run yet" not in block
     page = report.page(TINY, tmp_path)
+    equal = "equal steps, 10, the last that all validated: oarfocalfusenet 0.6000, unet3d 0.6200."
+    assert equal in block and equal in page
     assert "A, 1.50 cores, others 10%" in page and "Not one budget" not in page + block
     assert report.NOT_RUN in page  # the seeds
     row = next(line for line in page.splitlines() if line.startswith("| compare-unet3d | unet3d"))
