@@ -63,9 +63,9 @@ def test_2d_methods_segment_a_non_cubic_volume_and_train_every_parameter(name):
 def test_3d_methods_segment_a_non_cubic_volume_and_train_every_parameter(name):
     torch.manual_seed(0)
     model = build_model(name, num_classes=3).double()
-    volume = torch.randn(1, 1, 32, 32, 33, dtype=torch.float64)
+    volume = torch.randn(1, 1, 32, 40, 33, dtype=torch.float64)
     logits = model(volume)
-    assert logits.shape == (1, 3, 32, 32, 33)
+    assert logits.shape == (1, 3, 32, 40, 33)
     loss = logits.square().mean()
     if isinstance(model, DARR):
         loss = loss + model.auxiliary_loss(volume)
