@@ -39,7 +39,7 @@ def page(content: dict[str, Any] | None = None, results: Path = RESULTS) -> str:
             continue
         parts += [_table(done), _missing(group, done), _unequal(done)]
         parts.append(_over_seeds(done) if key == "seeds" else _differences(group, done))
-        if key == "comparison":
+        if key != "seeds":  # those are compared by their means
             parts.append(_equal_steps(done))
     parts.append(
         "Processor: its name, how many cores the training process kept busy by its own log, and "
@@ -67,12 +67,15 @@ def readme_block(content: dict[str, Any] | None = None, results: Path = RESULTS)
         cells = [run["model"], run["steps"], f"{raw['dsc']:.4f}", f"{largest['dsc']:.4f}"]
         lines.append(table_row([*cells, f"{largest['hd_vox']:.2f}", against.get(name, "")]))
     cases = next(iter(done.values()))["cases"]
-    made = "; ".join(dict.fromkeys(run["made"] for run in done.values()))
+    made: dict[str, list[str]] = {}
+    for run in done.values():
+        made.setdefault(run["processor"], []).append(run["made"])
+    trained = "; ".join(f"{device}, {', '.join(dict.fromkeys(at))}" for device, at in made.items())
     lines += ["", f"**{minutes} minutes of training each** on 2 CPU cores, same data, patches, "
               f"augmentation and seed ({content['train']['seed']}); {cases} validation patients, "
               "on whom each run's best weights were also selected; differences are paired by "
               f"patient, with their 95 % bootstrap interval; {STAR}. So short a budget ranks "
-              f"methods by how soon they learn. Trained on {made}. Seeds, ablations, recipe: "
+              f"methods by how soon they learn. Trained on {trained}. Seeds, ablations, recipe: "
               "[all experiments](results/openkbp/experiments/README.md)."]  # fmt: skip
     for remark in (_equal_steps(done), _missing(group, done), _unequal(done)):
         if remark:
@@ -97,15 +100,16 @@ def _done(content: dict[str, Any], group: dict[str, Any], results: Path) -> dict
         processor = " + ".join(dict.fromkeys(session["device_name"] for session in trained))
         listed = experiments(content)[name]
         changed = {k: v for k, v in listed.items() if content["train"].get(k, ...) != v}
+        curve = pd.read_csv(folder / VALIDATION).set_index("step")["val_dsc"]
         found[name] = {
             **summary,
             "metrics": load_metrics(folder / "metrics.csv"),
-            "curve": pd.read_csv(folder / VALIDATION).set_index("step")["val_dsc"],
-            "steps": int(log["step"].iloc[-1]),
+            "curve": curve,
+            "steps": int(curve.index[-1]),  # the last step is always validated, not always logged
             "minutes": log["minutes"].iloc[-1],
             "changed": {k: v for k, v in changed.items() if k not in ("model", "minutes")},
             "processor": processor,
-            "made": f"{processor}, {trained[-1]['date'][:10]}, commit {trained[-1]['commit']}",
+            "made": f"{trained[-1]['date'][:10]} (commit {trained[-1]['commit']})",
             "busy": _busy(log, record["sessions"]),
         }
     return found
@@ -124,7 +128,9 @@ def _equal_steps(done: dict[str, Any]) -> str:
     if len(done) < 2 or not shared:
         return ""
     step = max(shared)
-    scores = ", ".join(f"{run['model']} {run['curve'][step]:.4f}" for run in done.values())
+    several = len({run["model"] for run in done.values()}) == len(done)
+    names = {name: run["model"] if several else name for name, run in done.items()}
+    scores = ", ".join(f"{names[name]} {run['curve'][step]:.4f}" for name, run in done.items())
     return f"Validation DSC (raw) after equal steps, {step}, the last that all validated: {scores}."
 
 

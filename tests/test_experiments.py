@@ -163,7 +163,7 @@ def finished(
     (folder / "summary.json").write_text(json.dumps(summary))
     trained = [{"device_name": processor, "date": "2026-11-26T11:17", "commit": "abc"}]
     (folder / "environment.json").write_text(json.dumps(trained))
-    log = {"step": [10, 20], "minutes": [1.0, 2.0], "seconds": [6.0, 6.0], "cpu": [9.0, 9.0]}
+    log = {"step": [5, 10], "minutes": [1.0, 2.0], "seconds": [6.0, 6.0], "cpu": [9.0, 9.0]}
     pd.DataFrame(log).to_csv(folder / "log.csv", index=False)
     curve = {"step": [10, 15 if model == "unet3d" else 20], "val_dsc": [dsc - 0.1, dsc]}
     pd.DataFrame(curve).to_csv(folder / "validation.csv", index=False)
@@ -181,14 +181,21 @@ def test_tables_by_hand(tmp_path: Path) -> None:
     # the same wobble in both, so every patient differs by exactly 0.02
     assert "+0.0200 [+0.0200, +0.0200]" in block
     assert "**5 minutes of training each**" in block
-    assert "Trained on A, 2026-11-26, commit abc." in block and "Not run yet" not in block
+    assert "Trained on A, 2026-11-26 (commit abc)." in block and "Not run yet" not in block
     page = report.page(TINY, tmp_path)
     equal = "equal steps, 10, the last that all validated: oarfocalfusenet 0.6000, unet3d 0.6200."
     assert equal in block and equal in page
     assert "A, 1.50 cores, others 10%" in page and "Not one budget" not in page + block
     assert report.NOT_RUN in page  # the seeds
     row = next(line for line in page.splitlines() if line.startswith("| compare-unet3d | unet3d"))
-    assert " 20 | 2.0 | 0.72" in row
+    assert " 15 | 2.0 | 0.72" in row  # the last step, which is validated; the log may end before
+
+
+def test_two_runs_of_one_network_are_told_apart_by_their_names(tmp_path: Path) -> None:
+    for name, dsc in (("oarfocalfusenet", 0.7), ("unet3d", 0.72)):
+        finished(tmp_path / "comparison", f"compare-{name}", "oarfocalfusenet", dsc, seed=1)
+    equal = "that all validated: compare-oarfocalfusenet 0.7000, compare-unet3d 0.7200."
+    assert equal in report.page(TINY, tmp_path)
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
