@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def page(content: dict[str, Any] | None = None, results: Path = RESULTS) -> str:
         "reach.",
     ]
     for key, group in content["groups"].items():
-        done = _done(content, group, results)
+        done = read_runs(content, group, results)
         parts.append(f"## {key.capitalize()}: {group['title']}")
         if not done.keys() & group["runs"].keys():  # at most the reference, of another group
             parts.append(NOT_RUN)
@@ -54,7 +55,7 @@ def readme_block(content: dict[str, Any] | None = None, results: Path = RESULTS)
     """Return the equal-budget comparison, short."""
     content = content or read_list()
     group = content["groups"]["comparison"]
-    done = _done(content, group, results)
+    done = read_runs(content, group, results)
     if group["reference"] not in done:
         return NOT_RUN
     against = _paired(group, done)
@@ -83,7 +84,7 @@ def readme_block(content: dict[str, Any] | None = None, results: Path = RESULTS)
     return "\n".join(lines)
 
 
-def _done(content: dict[str, Any], group: dict[str, Any], results: Path) -> dict[str, Any]:
+def read_runs(content: dict[str, Any], group: dict[str, Any], results: Path) -> dict[str, Any]:
     """Return name -> summary of the finished runs of a group, its reference first."""
     found = {}
     for name in dict.fromkeys([group["reference"], *group["runs"]]):
@@ -100,13 +101,14 @@ def _done(content: dict[str, Any], group: dict[str, Any], results: Path) -> dict
         processor = " + ".join(dict.fromkeys(session["device_name"] for session in trained))
         listed = experiments(content)[name]
         changed = {k: v for k, v in listed.items() if content["train"].get(k, ...) != v}
-        curve = pd.read_csv(folder / VALIDATION).set_index("step")["val_dsc"]
+        # The last step is always validated, not always logged.
+        validation = pd.read_csv(folder / VALIDATION).set_index("step")
         found[name] = {
             **summary,
             "metrics": load_metrics(folder / "metrics.csv"),
-            "curve": curve,
-            "steps": int(curve.index[-1]),  # the last step is always validated, not always logged
-            "minutes": log["minutes"].iloc[-1],
+            "curve": validation["val_dsc"],
+            "steps": int(validation.index[-1]),
+            "minutes": validation["minutes"].iloc[-1],
             "changed": {k: v for k, v in changed.items() if k not in ("model", "minutes")},
             "processor": processor,
             "made": f"{trained[-1]['date'][:10]} (commit {trained[-1]['commit']})",
@@ -123,15 +125,22 @@ def _busy(log: pd.DataFrame, sessions: list[dict[str, float]]) -> str:
 
 
 def _equal_steps(done: dict[str, Any]) -> str:
-    """Give each run's DSC at the last step that all validated: a step's speed left aside."""
-    shared = set.intersection(*(set(run["curve"].index) for run in done.values()))
-    if len(done) < 2 or not shared:
+    """Give each run's DSC at the last step that most validated: a step's speed left aside."""
+    counts = Counter(step for run in done.values() for step in run["curve"].index)
+    most = max(counts.values())
+    if most < 2:
         return ""
-    step = max(shared)
+    step = max(step for step, count in counts.items() if count == most)
     several = len({run["model"] for run in done.values()}) == len(done)
-    names = {name: run["model"] if several else name for name, run in done.items()}
-    scores = ", ".join(f"{names[name]} {run['curve'][step]:.4f}" for name, run in done.items())
-    return f"Validation DSC (raw) after equal steps, {step}, the last that all validated: {scores}."
+    scores = ", ".join(
+        f"{run['model'] if several else name} {run['curve'][step]:.4f}"
+        for name, run in done.items()
+        if step in run["curve"]
+    )
+    whom = "all" if most == len(done) else f"{most} of {len(done)}"
+    return (
+        f"Validation DSC (raw) after equal steps, {step}, the last that {whom} validated: {scores}."
+    )
 
 
 def _missing(group: dict[str, Any], done: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Write README's tables and the model cards from the result files; `--check` only compares.
+"""Write README's tables, model cards and ledger from the result files; `--check` only compares.
 
 python data_scripts/update_readme.py
 """
@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 from experiments import RESULTS as EXPERIMENTS
 from experiments_report import page, readme_block
+from ledger_scores import LEDGER, ledger_text
 from markdown_row import row as table_row
 from model_card import cards, total
 from performance_report import performance_block
@@ -111,7 +112,12 @@ def render(text: str) -> str:
 def files() -> dict[Path, str]:
     """Return path to text of every page that is made from result files."""
     readme = render(README.read_text(encoding="utf-8"))
-    return {README: readme, EXPERIMENTS / "README.md": page(), **cards()}
+    return {
+        README: readme,
+        EXPERIMENTS / "README.md": page(),
+        LEDGER: ledger_text(),
+        **cards(),
+    }
 
 
 def write() -> None:

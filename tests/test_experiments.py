@@ -14,6 +14,7 @@ from small_data import write_small_data
 
 from oarfuse.config import TrainConfig
 from oarfuse.errors import OarfuseError
+from oarfuse.ledger import load_ledger
 from oarfuse.models import build_model
 
 SCRIPTS = Path(__file__).parents[1] / "data_scripts"
@@ -21,6 +22,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 import experiments as runner  # noqa: E402
 import experiments_report as report  # noqa: E402
+from ledger_scores import ledger_text  # noqa: E402
 
 TINY = {
     "train": {
@@ -163,9 +165,10 @@ def finished(
     (folder / "summary.json").write_text(json.dumps(summary))
     trained = [{"device_name": processor, "date": "2026-11-26T11:17", "commit": "abc"}]
     (folder / "environment.json").write_text(json.dumps(trained))
-    log = {"step": [5, 10], "minutes": [1.0, 2.0], "seconds": [6.0, 6.0], "cpu": [9.0, 9.0]}
+    log = {"step": [5, 10], "minutes": [0.6, 1.2], "seconds": [6.0, 6.0], "cpu": [9.0, 9.0]}
     pd.DataFrame(log).to_csv(folder / "log.csv", index=False)
-    curve = {"step": [10, 15 if model == "unet3d" else 20], "val_dsc": [dsc - 0.1, dsc]}
+    last = 15 if model == "unet3d" else 20
+    curve = {"step": [10, last], "minutes": [1.2, 2.0], "val_dsc": [dsc - 0.1, dsc]}
     pd.DataFrame(curve).to_csv(folder / "validation.csv", index=False)
     session = {"wall_seconds": 100.0, "own_cpu_seconds": 160.0, "other_cpu_seconds": 20.0,
                "cores": 2}  # fmt: skip
@@ -198,6 +201,18 @@ def test_two_runs_of_one_network_are_told_apart_by_their_names(tmp_path: Path) -
     assert equal in report.page(TINY, tmp_path)
 
 
+def test_a_slow_run_does_not_hide_the_equal_steps_of_the_others(tmp_path: Path) -> None:
+    content = json.loads(json.dumps(TINY))
+    models = {"oarfocalfusenet": 0.7, "attunet": 0.71, "unet3d": 0.72}
+    content["groups"]["comparison"]["runs"] = {f"compare-{m}": {"model": m} for m in models}
+    for name, dsc in models.items():
+        finished(tmp_path / "comparison", f"compare-{name}", name, dsc, seed=1)
+    slow = tmp_path / "comparison" / "compare-unet3d" / "validation.csv"
+    pd.DataFrame({"step": [7], "minutes": [2.0], "val_dsc": [0.5]}).to_csv(slow, index=False)
+    equal = "20, the last that 2 of 3 validated: oarfocalfusenet 0.7000, attunet 0.7100."
+    assert equal in report.page(content, tmp_path)
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     content = json.loads(json.dumps(TINY))
     first = "compare-oarfocalfusenet"
@@ -227,3 +242,18 @@ def test_seeds_are_averaged_within_each_patient(tmp_path: Path) -> None:
     page = report.page(content, tmp_path)
     # (0.01 + 0.03) / 2 for each patient
     assert "| unet3d | +0.0200 [+0.0200, +0.0200]" in page
+
+
+def test_ledger_takes_speed_and_score_from_finished_runs(tmp_path: Path) -> None:
+    reference, changed = tmp_path / "seeds", tmp_path / "ablations"
+    finished(reference, "seed0-oarfocalfusenet", "oarfocalfusenet", 0.7, seed=1)
+    finished(changed, "ablation-no-gates", "oarfocalfusenet", 0.68, seed=1)
+    before = {entry["point"]: entry for entry in load_ledger()}
+    after = {entry["point"]: entry for entry in json.loads(ledger_text(results=tmp_path))}
+    effect = after.pop("The gates after Eq. 4")["effect"]
+    of = {row["value"]: row["dsc"] for row in effect["score"]["rows"]}
+    assert of[True] - of[False] == pytest.approx(0.02, abs=2e-4)  # each is rounded
+    # 2 minutes of 20 steps
+    assert effect["speed"]["rows"] == [{"value": v, "seconds": 6.0} for v in (True, False)]
+    assert effect["unmeasured"] is None and "results/openkbp/experiments" in effect["score"]["how"]
+    assert all(before[point] == entry for point, entry in after.items())  # runs are missing
