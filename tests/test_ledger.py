@@ -93,7 +93,8 @@ def put(place: str, value: Any) -> Callable[[Entry], object]:
         (put("method", []), "method"),
         (put("method", ["u-net"]), "no model 'u-net'"),
         (put("options", "none"), "is not of type 'array'"),
-        (put("effect.unmeasured", None), "reason"),
+        (put("effect.unmeasured", "Later."), "reason"),
+        (put("effect.speed", None), "reason"),
         (put("effect.score", {"rows": [{"value": 1}], "how": "x"}), "effect.score.rows.0"),
         (put("effect.score", {"rows": [{"value": 1, "dsc": "high"}], "how": "x"}), "rows.0.dsc"),
         (put("effect.speed", {"rows": [{"value": 1, "seconds": 2.0}]}), "'how'"),
@@ -103,10 +104,12 @@ def put(place: str, value: Any) -> Callable[[Entry], object]:
     ],
 )
 def test_what_is_wrong_is_named(entries: list[Entry], change: Any, said: str) -> None:
-    entry = copy.deepcopy(entries[0])
+    entry = copy.deepcopy(next(entry for entry in entries if entry["effect"]["unmeasured"] is None))
+    assert not problems([entry])
+    point = entry["point"]
     change(entry)
     (found, *_) = problems([entry])
-    assert found.startswith(entries[0]["point"])
+    assert found.startswith(point)
     assert said in found
 
 
