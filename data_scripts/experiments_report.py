@@ -131,9 +131,9 @@ def _equal_steps(done: dict[str, Any]) -> str:
     if most < 2:
         return ""
     step = max(step for step, count in counts.items() if count == most)
-    several = len({run["model"] for run in done.values()}) == len(done)
+    distinct = len({run["model"] for run in done.values()}) == len(done)
     scores = ", ".join(
-        f"{run['model'] if several else name} {run['curve'][step]:.4f}"
+        f"{run['model'] if distinct else name} {run['curve'][step]:.4f}"
         for name, run in done.items()
         if step in run["curve"]
     )

@@ -2,57 +2,50 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from experiments import RESULTS, read_list
 from experiments_report import read_runs
 
-from oarfuse.ledger import load_ledger
+from oarfuse.ledger import ledger_json, load_ledger
 from oarfuse.results import MEAN
 
-LEDGER = Path(__file__).parents[1] / "oarfuse" / "resources" / "ledger.json"
-# The ledger's point -> the group of experiments, and the run of each of the switch's values.
-RUNS: dict[str, tuple[str, dict[Any, str]]] = {
-    "Number of focal levels N": (
-        "ablations",
-        {
-            2: "seed0-oarfocalfusenet",
-            1: "ablation-1-level",
-            3: "ablation-3-levels",
-            4: "ablation-4-levels",
-        },
-    ),
-    "Upper limit of the sum in Eq. 4": (
-        "ablations",
-        {True: "seed0-oarfocalfusenet", False: "ablation-no-global-level"},
-    ),
-    "The gates after Eq. 4": (
-        "ablations",
-        {True: "seed0-oarfocalfusenet", False: "ablation-no-gates"},
-    ),
+GROUP = "ablations"
+# The ledger's point -> the run of each of the switch's values.
+RUNS: dict[str, dict[Any, str]] = {
+    "Number of focal levels N": {
+        2: "seed0-oarfocalfusenet",
+        1: "ablation-1-level",
+        3: "ablation-3-levels",
+        4: "ablation-4-levels",
+    },
+    "Upper limit of the sum in Eq. 4": {
+        True: "seed0-oarfocalfusenet",
+        False: "ablation-no-global-level",
+    },
+    "The gates after Eq. 4": {
+        True: "seed0-oarfocalfusenet",
+        False: "ablation-no-gates",
+    },
 }
 
 
-def ledger_text(
-    content: dict[str, Any] | None = None, results: Path = RESULTS, path: Path = LEDGER
-) -> str:
+def ledger_text(results: Path = RESULTS) -> str:
     """Return ledger.json with `speed` and `score` of every point whose runs are all finished."""
-    content = content or read_list()
-    entries = load_ledger(path=path)
+    content = read_list()
+    done = read_runs(content, content["groups"][GROUP], results)
+    entries = load_ledger()
     for entry in entries:
-        if entry["point"] not in RUNS:
-            continue
-        group, names = RUNS[entry["point"]]
-        done = read_runs(content, content["groups"][group], results)
-        if set(names.values()) <= done.keys():
+        names = RUNS.get(entry["point"], {})
+        if names and set(names.values()) <= done.keys():
             runs = {value: done[name] for value, name in names.items()}
-            entry["effect"] |= _measured(runs, f"results/openkbp/experiments/{group}")
-    return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
+            entry["effect"] |= _measured(runs, seed=content["train"]["seed"])
+    return ledger_json(entries)
 
 
-def _measured(runs: dict[Any, dict[str, Any]], place: str) -> dict[str, Any]:
+def _measured(runs: dict[Any, dict[str, Any]], seed: int) -> dict[str, Any]:
+    place = f"results/openkbp/experiments/{GROUP}"
     first = next(iter(runs.values()))
     processors = ", ".join(dict.fromkeys(run["processor"] for run in runs.values()))
     trained = f"{first['minutes']:.0f} minutes of training each on {processors}, 2 cores"
@@ -73,8 +66,8 @@ def _measured(runs: dict[Any, dict[str, Any]], place: str) -> dict[str, Any]:
         "speed": {"rows": speed, "how": f"mean training step; {trained}; {place}"},
         "score": {
             "rows": score,
-            "how": f"{first['cases']} validation patients of OpenKBP, seed 0; {trained}, which "
-            f"ranks by how soon a network learns; {place}",
+            "how": f"{first['cases']} validation patients of OpenKBP, seed {seed}; {trained}, "
+            f"which ranks by how soon a network learns; {place}",
         },
         "unmeasured": None,
     }

@@ -16,12 +16,13 @@ from typing import Any
 import pandas as pd
 from experiments import RESULTS as EXPERIMENTS
 from experiments_report import page, readme_block
-from ledger_scores import LEDGER, ledger_text
+from ledger_scores import ledger_text
 from markdown_row import row as table_row
 from model_card import cards, total
 from performance_report import performance_block
 
 from oarfuse.files import write_text
+from oarfuse.ledger import LEDGER
 from oarfuse.organs import get_spec
 from oarfuse.weights import training_stages
 

@@ -25,12 +25,12 @@ from oarfuse.models.cost import count_parameters, gflops
 Entry = dict[str, Any]
 AREAS = ("architecture", "training", "data", "evaluation", "paper")
 SIZE = (96, 96, 96)  # the volume that GFLOPs are counted for, as in `oarfuse.models.cost`
-_PATH = Path(str(resources.files("oarfuse"))) / "resources" / "ledger.json"
+LEDGER = Path(str(resources.files("oarfuse"))) / "resources" / "ledger.json"
 
 
 @cache
 def _validator() -> Draft202012Validator:
-    text = _PATH.with_name("ledger.schema.json").read_text(encoding="utf-8")
+    text = LEDGER.with_name("ledger.schema.json").read_text(encoding="utf-8")
     return Draft202012Validator(json.loads(text))
 
 
@@ -67,7 +67,7 @@ def problems(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def load_ledger(area: str | None = None, *, path: str | Path = _PATH) -> list[Entry]:
+def load_ledger(area: str | None = None, *, path: str | Path = LEDGER) -> list[Entry]:
     """Return the entries in the ledger's order, all or those of one area.
 
     Raises
@@ -112,14 +112,19 @@ def compute_sizes(switch: Mapping[str, Any]) -> dict[str, Any]:
     return {"rows": rows, "how": f"counted for one {sides} volume, as the equations read"}
 
 
-def update_sizes(path: str | Path = _PATH) -> int:
+def update_sizes(path: str | Path = LEDGER) -> int:
     """Compute the sizes of every entry with a switch anew and store them; return how many."""
     entries = load_ledger(path=path)
     switched = [entry for entry in entries if entry["switch"] is not None]
     for entry in switched:
         entry["effect"]["size"] = compute_sizes(entry["switch"])
-    write_text(path, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, ledger_json(entries))
     return len(switched)
+
+
+def ledger_json(entries: Sequence[Entry]) -> str:
+    """Return the text of a ledger.json."""
+    return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
 
 
 def ledger_frame(entries: Sequence[Entry]) -> pd.DataFrame:
@@ -180,4 +185,4 @@ def _row_text(row: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    print(f"{_PATH.name}: sizes of {update_sizes()} entries computed anew.")
+    print(f"{LEDGER.name}: sizes of {update_sizes()} entries computed anew.")
