@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,7 @@ def read_runs(content: dict[str, Any], group: dict[str, Any], results: Path) -> 
             raise SystemExit(f"{path} is a {summary['kind']}: only full runs belong here.")
         log = pd.read_csv(folder / LOG)
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        trained = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
-        processor = " + ".join(dict.fromkeys(session["device_name"] for session in trained))
+        trained = training_sessions([folder])
         listed = experiments(content)[name]
         changed = {k: v for k, v in listed.items() if content["train"].get(k, ...) != v}
         # The last step is always validated, not always logged.
@@ -110,11 +110,22 @@ def read_runs(content: dict[str, Any], group: dict[str, Any], results: Path) -> 
             "steps": int(validation.index[-1]),
             "minutes": validation["minutes"].iloc[-1],
             "changed": {k: v for k, v in changed.items() if k not in ("model", "minutes")},
-            "processor": processor,
+            "processor": processors(trained),
             "made": f"{trained[-1]['date'][:10]} (commit {trained[-1]['commit']})",
             "busy": _busy(log, record["sessions"]),
         }
     return found
+
+
+def training_sessions(folders: Iterable[Path]) -> list[dict[str, Any]]:
+    """Return the environment of each session of training behind some run folders, in order."""
+    texts = [(folder / ENVIRONMENT).read_text(encoding="utf-8") for folder in folders]
+    return [session for text in texts for session in json.loads(text)]
+
+
+def processors(trained: list[dict[str, Any]]) -> str:
+    """Name every processor that the sessions ran on, once."""
+    return " + ".join(dict.fromkeys(session["device_name"] for session in trained))
 
 
 def _busy(log: pd.DataFrame, sessions: list[dict[str, float]]) -> str:

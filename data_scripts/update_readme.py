@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 from experiments import RESULTS as EXPERIMENTS
-from experiments_report import page, readme_block
+from experiments_report import page, processors, readme_block, training_sessions
 from ledger_scores import ledger_text
 from markdown_row import row as table_row
 from model_card import cards, total
@@ -24,6 +24,7 @@ from performance_report import performance_block
 from oarfuse.files import write_text
 from oarfuse.ledger import LEDGER
 from oarfuse.organs import get_spec
+from oarfuse.runs import ENVIRONMENT
 from oarfuse.weights import training_stages
 
 ROOT = Path(__file__).parents[1]
@@ -73,11 +74,14 @@ def _note(folder: Path, summary: dict[str, Any]) -> str:
     stages = training_stages(summary["model_info"]["training"])
     config = stages[-1]["config"]
     mirrored = "with" if summary["mirror"] else "without"
+    # The scores may come from another machine than the training, and its stages from several.
+    recorded = sorted(folder.glob(f"stages/*/{ENVIRONMENT}"))
+    trained = training_sessions(path.parent for path in recorded)
     return (
         f"- **{summary['model']}**: {summary['cases']} {summary['split']} patients, trained on the "
         f"113 train patients ({total(stages)} of {config['batch_size']} patches of "
-        f"{'x'.join(map(str, config['patch_size']))}) on {summary['device_name']}, "
-        f"{summary['cores']} cores{_share(folder, len(stages))}; seed {config['seed']}; "
+        f"{'x'.join(map(str, config['patch_size']))}) on {processors(trained)}, "
+        f"{trained[-1]['cores']} cores{_share(folder, len(stages))}; seed {config['seed']}; "
         f"{mirrored} mirrored averaging; scored on {summary['date'][:10]}, commit "
         f"{summary['commit']}. Files: `results/openkbp/{folder.name}/`; "
         f"[model card](weights/{summary['model']}-openkbp.md)."
@@ -89,7 +93,7 @@ def _share(folder: Path, stages: int) -> str:
     log = pd.read_csv(folder / "stages" / str(stages) / "log.csv")
     if "cpu" not in log:
         return " (shared with other work)"
-    return f" (of which the training got {log['cpu'].sum() / log['seconds'].sum():.2f})"
+    return f" (of which the last stage got {log['cpu'].sum() / log['seconds'].sum():.2f})"
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

@@ -176,6 +176,16 @@ def finished(
     (folder / "experiment.json").write_text(json.dumps(record))
 
 
+def test_every_processor_of_a_training_is_named_once(tmp_path: Path) -> None:
+    for stage, devices in enumerate((["slow"], ["slow", "fast"], ["fast"])):
+        (tmp_path / str(stage)).mkdir()
+        text = json.dumps([{"device_name": device} for device in devices])
+        (tmp_path / str(stage) / "environment.json").write_text(text)
+    trained = report.training_sessions(tmp_path / str(stage) for stage in range(3))
+    assert len(trained) == 4
+    assert report.processors(trained) == "slow + fast"
+
+
 def test_tables_by_hand(tmp_path: Path) -> None:
     assert report.readme_block(TINY, tmp_path) == report.NOT_RUN
     finished(tmp_path / "comparison", "compare-oarfocalfusenet", "oarfocalfusenet", 0.70, seed=1)
