@@ -24,7 +24,7 @@ from performance_report import performance_block
 from oarfuse.files import write_text
 from oarfuse.ledger import LEDGER
 from oarfuse.organs import get_spec
-from oarfuse.runs import ENVIRONMENT
+from oarfuse.runs import LOG
 from oarfuse.weights import training_stages
 
 ROOT = Path(__file__).parents[1]
@@ -75,22 +75,22 @@ def _note(folder: Path, summary: dict[str, Any]) -> str:
     config = stages[-1]["config"]
     mirrored = "with" if summary["mirror"] else "without"
     # The scores may come from another machine than the training, and its stages from several.
-    recorded = sorted(folder.glob(f"stages/*/{ENVIRONMENT}"))
-    trained = training_sessions(path.parent for path in recorded)
+    runs = [folder / "stages" / str(number) for number in range(1, len(stages) + 1)]
+    trained = training_sessions(runs)
     return (
         f"- **{summary['model']}**: {summary['cases']} {summary['split']} patients, trained on the "
         f"113 train patients ({total(stages)} of {config['batch_size']} patches of "
         f"{'x'.join(map(str, config['patch_size']))}) on {processors(trained)}, "
-        f"{trained[-1]['cores']} cores{_share(folder, len(stages))}; seed {config['seed']}; "
+        f"{trained[-1]['cores']} cores{_share(runs[-1])}; seed {config['seed']}; "
         f"{mirrored} mirrored averaging; scored on {summary['date'][:10]}, commit "
         f"{summary['commit']}. Files: `results/openkbp/{folder.name}/`; "
         f"[model card](weights/{summary['model']}-openkbp.md)."
     )
 
 
-def _share(folder: Path, stages: int) -> str:
+def _share(last_run: Path) -> str:
     """Say how many cores the last stage's training process got, if its log tells."""
-    log = pd.read_csv(folder / "stages" / str(stages) / "log.csv")
+    log = pd.read_csv(last_run / LOG)
     if "cpu" not in log:
         return " (shared with other work)"
     return f" (of which the last stage got {log['cpu'].sum() / log['seconds'].sum():.2f})"
