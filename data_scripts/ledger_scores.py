@@ -1,52 +1,91 @@
-"""Speed and score of the ledger's switches, from the experiments behind them."""
+"""Speed and score of the ledger's points, from the results behind them."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from experiments import RESULTS, read_list
+from experiments import RESULTS, experiments, place, read_list
 from experiments_report import read_runs
 
-from oarfuse.ledger import ledger_json, load_ledger
+from oarfuse.ledger import Entry, ledger_json, load_ledger
 from oarfuse.results import MEAN
 
-GROUP = "ablations"
-# The ledger's point -> the run of each of the switch's values.
+DEFAULT = "seed0-oarfocalfusenet"
+# The ledger's point -> the run of each of its choices, the default first.
 RUNS: dict[str, dict[Any, str]] = {
     "Number of focal levels N": {
-        2: "seed0-oarfocalfusenet",
+        2: DEFAULT,
         1: "ablation-1-level",
         3: "ablation-3-levels",
         4: "ablation-4-levels",
     },
-    "Upper limit of the sum in Eq. 4": {
-        True: "seed0-oarfocalfusenet",
-        False: "ablation-no-global-level",
+    "Upper limit of the sum in Eq. 4": {True: DEFAULT, False: "ablation-no-global-level"},
+    "The gates after Eq. 4": {True: DEFAULT, False: "ablation-no-gates"},
+    "Patch size": {
+        "96 x 64 x 64, 2 a step": DEFAULT,
+        "64 x 48 x 48, 4 a step": "recipe-patch-64-48-48",
+        "128 x 80 x 80, 1 a step": "recipe-patch-128-80-80",
     },
-    "The gates after Eq. 4": {
-        True: "seed0-oarfocalfusenet",
-        False: "ablation-no-gates",
+    "Form and period of the cyclic learning rate": {
+        "500 steps, 0.0005 to 0.003": DEFAULT,
+        "2000 steps": "recipe-long-cycle",
+        "0.00017 to 0.001": "recipe-third-of-the-rate",
+    },
+    "Initial weights": {f"seed {seed}": f"seed{seed}-oarfocalfusenet" for seed in range(3)},
+    "Augmentation": {
+        "as described": DEFAULT,
+        "none": "recipe-no-augmentation",
+        "rotation, zoom and intensity twice as strong": "recipe-double-augmentation",
+    },
+    "Average of the weights": {"decay 0.995": DEFAULT, "none": "recipe-no-average"},
+    "Deep supervision": {"off": DEFAULT, "on": "recipe-deep-supervision"},
+}
+# Points of the evaluation -> the variant of the published weights' scores for each choice.
+VARIANTS: dict[str, dict[str, str]] = {
+    "Slices that leak the answer": {"all slices": "raw", "without leaking slices": "no_leak"},
+    "Clean-up of stray components": {
+        "as predicted": "raw",
+        "largest component": "largest_component",
     },
 }
+PUBLISHED = RESULTS.parent / "oarfocalfusenet" / "summary.json"
 
 
-def ledger_text(results: Path = RESULTS) -> str:
-    """Return ledger.json with `speed` and `score` of every point whose runs are all finished."""
+def ledger_text(results: Path = RESULTS, published: Path = PUBLISHED) -> str:
+    """Return ledger.json with `speed` and `score` of every point whose results are all there."""
     content = read_list()
-    done = read_runs(content, content["groups"][GROUP], results)
+    done: dict[str, Any] = {}
+    for group in content["groups"].values():
+        done |= read_runs(content, group, results)
+    summary = json.loads(published.read_text(encoding="utf-8"))
     entries = load_ledger()
+    _check_points(entries)
     for entry in entries:
         names = RUNS.get(entry["point"], {})
         if names and set(names.values()) <= done.keys():
-            runs = {value: done[name] for value, name in names.items()}
-            entry["effect"] |= _measured(runs, seed=content["train"]["seed"])
+            entry["effect"] |= _of_runs(content, names, done)
+        if entry["point"] in VARIANTS:
+            entry["effect"]["score"] = _of_variants(VARIANTS[entry["point"]], summary)
     return ledger_json(entries)
 
 
-def _measured(runs: dict[Any, dict[str, Any]], seed: int) -> dict[str, Any]:
-    place = f"results/openkbp/experiments/{GROUP}"
+def _check_points(entries: list[Entry]) -> None:
+    missing = (RUNS.keys() | VARIANTS.keys()) - {entry["point"] for entry in entries}
+    if missing:
+        raise SystemExit(f"The ledger has no point {sorted(missing)[0]!r}: mend ledger_scores.py.")
+
+
+def _of_runs(
+    content: dict[str, Any], names: dict[Any, str], done: dict[str, Any]
+) -> dict[str, Any]:
+    runs = {value: done[name] for value, name in names.items()}
     first = next(iter(runs.values()))
+    listed = experiments(content)
+    seeds = sorted({listed[name]["seed"] for name in names.values()})
+    groups = dict.fromkeys(place(content, name, RESULTS).parent.name for name in names.values())
+    where = f"results/openkbp/experiments: {', '.join(groups)}"
     processors = ", ".join(dict.fromkeys(run["processor"] for run in runs.values()))
     trained = f"{first['minutes']:.0f} minutes of training each on {processors}, 2 cores"
     speed = [
@@ -62,12 +101,34 @@ def _measured(runs: dict[Any, dict[str, Any]], seed: int) -> dict[str, Any]:
         }
         for value, run in runs.items()
     ]
+    of_seeds = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     return {
-        "speed": {"rows": speed, "how": f"mean training step; {trained}; {place}"},
+        "speed": {"rows": speed, "how": f"mean training step; {trained}; {where}"},
         "score": {
             "rows": score,
-            "how": f"{first['cases']} validation patients of OpenKBP, seed {seed}; {trained}, "
-            f"which ranks by how soon a network learns; {place}",
+            "how": f"{first['cases']} validation patients of OpenKBP, {of_seeds}; {trained}, "
+            f"which ranks by how soon a network learns; {where}",
         },
         "unmeasured": None,
+    }
+
+
+def _of_variants(variants: dict[str, str], summary: dict[str, Any]) -> dict[str, Any]:
+    rows = []
+    for value, variant in variants.items():
+        means = summary["means"][variant]
+        rows.append(
+            {
+                "value": value,
+                "dsc": round(means[MEAN]["dsc"], 4),
+                "dsc_spinal_cord": round(means["spinal_cord"]["dsc"], 4),
+                "hd_vox": round(means[MEAN]["hd_vox"], 2),
+                "asd_vox": round(means[MEAN]["asd_vox"], 3),
+            }
+        )
+    return {
+        "rows": rows,
+        "how": f"{summary['cases']} validation patients of OpenKBP, published weights of "
+        f"{summary['model']}, on {summary['device_name']} on {summary['date'][:10]} (commit "
+        f"{summary['commit']}); results/openkbp/{summary['model']}",
     }

@@ -83,6 +83,7 @@ def _card(path: Path) -> str:
         _means(rows),
         _organs(rows, spec, summary["paper"]),
         _paper_note(summary["paper"], title),
+        _elsewhere(folder, about["sha256"]),
         "## Where it fails",
         _failures(rows, spec),
         f"![The worst patients](../{about['results']}/failures.png)",
@@ -96,6 +97,35 @@ def _card(path: Path) -> str:
         "MIT, as the code. Made from the committed result files by `data_scripts/model_card.py`.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def other_evaluations(folder: Path, digest: str) -> dict[str, dict[str, Any]]:
+    """Return name -> summary of what else these very weights were evaluated on, or how."""
+    found = {}
+    for path in sorted(folder.glob("other_evaluations/*/summary.json")):
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        if summary["weights"]["sha256"] == digest:  # not weights that were published before
+            found[path.parent.name.replace("_", " ")] = summary
+    return found
+
+
+def _elsewhere(folder: Path, digest: str) -> str:
+    others = other_evaluations(folder, digest)
+    if not others:
+        return ""
+    lines = ["The same weights, evaluated otherwise:", "",
+             table_row(["evaluation", "patients", "mirrored averaging", "variant", "DSC",
+                        "HD (voxels)", "ASD (voxels)", "made on"]),
+             "|---|---|---|---|---:|---:|---:|---|"]  # fmt: skip
+    for name, summary in others.items():
+        for variant in ("raw", "largest_component"):
+            mean = summary["means"][variant][MEAN]
+            made = f"{summary['device_name']}, {summary['date'][:10]} (commit {summary['commit']})"
+            lines.append(table_row([name, f"{summary['cases']} {summary['split']}",
+                                    "with" if summary["mirror"] else "without", VARIANTS[variant],
+                                    f"{mean['dsc']:.4f}", f"{mean['hd_vox']:.2f}",
+                                    f"{mean['asd_vox']:.3f}", made]))  # fmt: skip
+    return "\n".join(lines)
 
 
 def total(stages: list[dict[str, Any]]) -> str:

@@ -18,7 +18,7 @@ from experiments import RESULTS as EXPERIMENTS
 from experiments_report import page, processors, readme_block, training_sessions
 from ledger_scores import ledger_text
 from markdown_row import row as table_row
-from model_card import cards, total
+from model_card import cards, other_evaluations, total
 from performance_report import performance_block
 
 from oarfuse.files import write_text
@@ -85,6 +85,20 @@ def _note(folder: Path, summary: dict[str, Any]) -> str:
         f"{mirrored} mirrored averaging; scored on {summary['date'][:10]}, commit "
         f"{summary['commit']}. Files: `results/openkbp/{folder.name}/`; "
         f"[model card](weights/{summary['model']}-openkbp.md)."
+        f"{_of_training_patients(folder, summary)}"
+    )
+
+
+def _of_training_patients(folder: Path, summary: dict[str, Any]) -> str:
+    """Tell how the same weights do on the patients that they learnt from, if it was measured."""
+    others = other_evaluations(folder, summary["weights"]["sha256"])
+    (seen,) = [other for other in others.values() if other["split"] == "train"] or (None,)
+    if seen is None:
+        return ""
+    mean = seen["means"]["largest_component"]["mean"]
+    return (
+        f" On the {seen['cases']} patients that it learnt from it has DSC {mean['dsc']:.4f}, HD "
+        f"{mean['hd_vox']:.2f} and ASD {mean['asd_vox']:.3f} voxels (largest component)."
     )
 
 

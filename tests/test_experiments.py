@@ -22,7 +22,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 import experiments as runner  # noqa: E402
 import experiments_report as report  # noqa: E402
-from ledger_scores import ledger_text  # noqa: E402
+from ledger_scores import PUBLISHED, ledger_text  # noqa: E402
 
 TINY = {
     "train": {
@@ -267,3 +267,28 @@ def test_ledger_takes_speed_and_score_from_finished_runs(tmp_path: Path) -> None
     assert effect["speed"]["rows"] == [{"value": v, "seconds": 6.0} for v in (True, False)]
     assert effect["unmeasured"] is None and "results/openkbp/experiments" in effect["score"]["how"]
     assert all(before[point] == entry for point, entry in after.items())  # runs are missing
+
+
+def test_ledger_names_the_groups_and_seeds_of_its_runs(tmp_path: Path) -> None:
+    for seed in range(3):
+        finished(tmp_path / "seeds", f"seed{seed}-oarfocalfusenet", "oarfocalfusenet", 0.7, seed)
+    finished(tmp_path / "recipe", "recipe-no-average", "oarfocalfusenet", 0.6, seed=1)
+    after = {entry["point"]: entry for entry in json.loads(ledger_text(results=tmp_path))}
+    average = after["Average of the weights"]["effect"]["score"]
+    assert [row["value"] for row in average["rows"]] == ["decay 0.995", "none"]
+    assert "OpenKBP, seed 0;" in average["how"]
+    assert average["how"].endswith("results/openkbp/experiments: seeds, recipe")
+    weights = after["Initial weights"]["effect"]["score"]
+    assert "OpenKBP, seeds 0, 1, 2;" in weights["how"]
+    assert weights["how"].endswith("experiments: seeds")
+
+
+def test_ledger_takes_variants_from_the_published_scores(tmp_path: Path) -> None:
+    published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    published["means"]["no_leak"]["spinal_cord"]["dsc"] = 0.12344
+    changed = tmp_path / "summary.json"
+    changed.write_text(json.dumps(published), encoding="utf-8")
+    entries = json.loads(ledger_text(results=tmp_path, published=changed))
+    (score,) = (e["effect"]["score"] for e in entries if e["point"].startswith("Slices that leak"))
+    assert score["rows"][1]["dsc_spinal_cord"] == 0.1234
+    assert published["commit"] in score["how"]

@@ -92,6 +92,16 @@ def test_two_stages_are_published_with_all_that_belongs_to_them(
     )
     assert str(tmp_path) not in card + path.with_suffix(".json").read_text(encoding="utf-8")
 
+    other = results / "other_evaluations" / "mirrored"
+    other.mkdir(parents=True)
+    write_json(other / "summary.json", summary | {"mirror": True})
+    (row,) = [line for line in model_card.cards()[path.with_suffix(".md")].splitlines()
+              if line.startswith("| mirrored | 3 validation | with | raw |")]  # fmt: skip
+    assert f"{summary['means']['raw']['mean']['dsc']:.4f}" in row
+    former = {**summary["weights"], "sha256": sha256(first / "weights.safetensors")}
+    write_json(other / "summary.json", summary | {"weights": former})
+    assert model_card.cards()[path.with_suffix(".md")] == card  # of weights published before
+
 
 def test_a_run_that_does_not_know_its_past_must_be_told(
     data: Path, root: Path, tmp_path: Path
