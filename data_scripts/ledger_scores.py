@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments import RESULTS, experiments, place, read_list
 from experiments_report import read_runs
+from model_card import other_evaluations
 
 from oarfuse.ledger import Entry, ledger_json, load_ledger
 from oarfuse.results import MEAN
@@ -50,6 +51,7 @@ VARIANTS: dict[str, dict[str, str]] = {
         "largest component": "largest_component",
     },
 }
+WINDOWS = "Windows at prediction"
 PUBLISHED = RESULTS.parent / "oarfocalfusenet" / "summary.json"
 
 
@@ -60,6 +62,8 @@ def ledger_text(results: Path = RESULTS, published: Path = PUBLISHED) -> str:
     for group in content["groups"].values():
         done |= read_runs(content, group, results)
     summary = json.loads(published.read_text(encoding="utf-8"))
+    others = other_evaluations(published.parent, summary["weights"]["sha256"])
+    mirrored = others.get("mirrored")
     entries = load_ledger()
     _check_points(entries)
     for entry in entries:
@@ -67,12 +71,15 @@ def ledger_text(results: Path = RESULTS, published: Path = PUBLISHED) -> str:
         if names and set(names.values()) <= done.keys():
             entry["effect"] |= _of_runs(content, names, done)
         if entry["point"] in VARIANTS:
-            entry["effect"]["score"] = _of_variants(VARIANTS[entry["point"]], summary)
+            means = {k: summary["means"][v] for k, v in VARIANTS[entry["point"]].items()}
+            entry["effect"]["score"] = {"rows": _score_rows(means), "how": _of_published(summary)}
+        if entry["point"] == WINDOWS and mirrored:
+            entry["effect"] |= _of_mirroring(summary, mirrored)
     return ledger_json(entries)
 
 
 def _check_points(entries: list[Entry]) -> None:
-    missing = (RUNS.keys() | VARIANTS.keys()) - {entry["point"] for entry in entries}
+    missing = (RUNS.keys() | VARIANTS.keys() | {WINDOWS}) - {entry["point"] for entry in entries}
     if missing:
         raise SystemExit(f"The ledger has no point {sorted(missing)[0]!r}: mend ledger_scores.py.")
 
@@ -113,22 +120,39 @@ def _of_runs(
     }
 
 
-def _of_variants(variants: dict[str, str], summary: dict[str, Any]) -> dict[str, Any]:
-    rows = []
-    for value, variant in variants.items():
-        means = summary["means"][variant]
-        rows.append(
-            {
-                "value": value,
-                "dsc": round(means[MEAN]["dsc"], 4),
-                "dsc_spinal_cord": round(means["spinal_cord"]["dsc"], 4),
-                "hd_vox": round(means[MEAN]["hd_vox"], 2),
-                "asd_vox": round(means[MEAN]["asd_vox"], 3),
-            }
-        )
+def _of_mirroring(summary: dict[str, Any], mirrored: dict[str, Any]) -> dict[str, Any]:
+    made = {"each window once": summary, "averaged with the mirrored volume": mirrored}
+    seconds = [
+        {"value": value, "seconds": round(one["prediction_seconds_mean"], 2)}
+        for value, one in made.items()
+    ]
+    how = f"{_of_published(summary)}, and other_evaluations/mirrored in it"
     return {
-        "rows": rows,
-        "how": f"{summary['cases']} validation patients of OpenKBP, published weights of "
-        f"{summary['model']}, on {summary['device_name']} on {summary['date'][:10]} (commit "
-        f"{summary['commit']}); results/openkbp/{summary['model']}",
+        "speed": {"rows": seconds, "how": f"prediction of a patient; {how}"},
+        "score": {
+            "rows": _score_rows({value: one["means"]["raw"] for value, one in made.items()}),
+            "how": how,
+        },
+        "unmeasured": None,
     }
+
+
+def _score_rows(means: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "value": value,
+            "dsc": round(of[MEAN]["dsc"], 4),
+            "dsc_spinal_cord": round(of["spinal_cord"]["dsc"], 4),
+            "hd_vox": round(of[MEAN]["hd_vox"], 2),
+            "asd_vox": round(of[MEAN]["asd_vox"], 3),
+        }
+        for value, of in means.items()
+    ]
+
+
+def _of_published(summary: dict[str, Any]) -> str:
+    return (
+        f"{summary['cases']} validation patients of OpenKBP, published weights of "
+        f"{summary['model']}, on {summary['device_name']} on {summary['date'][:10]} (commit "
+        f"{summary['commit']}); results/openkbp/{summary['model']}"
+    )
