@@ -41,17 +41,24 @@ RUNS: dict[str, dict[Any, str]] = {
         "rotation, zoom and intensity twice as strong": "recipe-double-augmentation",
     },
     "Average of the weights": {"decay 0.995": DEFAULT, "none": "recipe-no-average"},
-    "Deep supervision": {"off": DEFAULT, "on": "recipe-deep-supervision"},
+    "Deep supervision": {False: DEFAULT, True: "recipe-deep-supervision"},
 }
-# Points of the evaluation -> the variant of the published weights' scores for each choice.
-VARIANTS: dict[str, dict[str, str]] = {
-    "Slices that leak the answer": {"all slices": "raw", "without leaking slices": "no_leak"},
+# Points of the evaluation -> for each choice, how the published weights were evaluated (as they
+# are published, or a name in `other_evaluations`) and the variant of the scores.
+EVALUATED: dict[str, dict[str, tuple[str, str]]] = {
+    "Slices that leak the answer": {
+        "all slices": ("published", "raw"),
+        "without leaking slices": ("published", "no_leak"),
+    },
     "Clean-up of stray components": {
-        "as predicted": "raw",
-        "largest component": "largest_component",
+        "as predicted": ("published", "raw"),
+        "largest component": ("published", "largest_component"),
+    },
+    "Windows at prediction": {
+        "each window once": ("published", "raw"),
+        "averaged with the mirrored volume": ("mirrored", "raw"),
     },
 }
-WINDOWS = "Windows at prediction"
 PUBLISHED = RESULTS.parent / "oarfocalfusenet" / "summary.json"
 
 
@@ -63,23 +70,21 @@ def ledger_text(results: Path = RESULTS, published: Path = PUBLISHED) -> str:
         done |= read_runs(content, group, results)
     summary = json.loads(published.read_text(encoding="utf-8"))
     others = other_evaluations(published.parent, summary["weights"]["sha256"])
-    mirrored = others.get("mirrored")
+    evaluations = {"published": summary, **others}
     entries = load_ledger()
     _check_points(entries)
     for entry in entries:
         names = RUNS.get(entry["point"], {})
         if names and set(names.values()) <= done.keys():
             entry["effect"] |= _of_runs(content, names, done)
-        if entry["point"] in VARIANTS:
-            means = {k: summary["means"][v] for k, v in VARIANTS[entry["point"]].items()}
-            entry["effect"]["score"] = {"rows": _score_rows(means), "how": _of_published(summary)}
-        if entry["point"] == WINDOWS and mirrored:
-            entry["effect"] |= _of_mirroring(summary, mirrored)
+        choices = EVALUATED.get(entry["point"], {})
+        if choices and {name for name, _ in choices.values()} <= evaluations.keys():
+            entry["effect"] |= _of_evaluations(choices, evaluations)
     return ledger_json(entries)
 
 
 def _check_points(entries: list[Entry]) -> None:
-    missing = (RUNS.keys() | VARIANTS.keys() | {WINDOWS}) - {entry["point"] for entry in entries}
+    missing = (RUNS.keys() | EVALUATED.keys()) - {entry["point"] for entry in entries}
     if missing:
         raise SystemExit(f"The ledger has no point {sorted(missing)[0]!r}: mend ledger_scores.py.")
 
@@ -120,39 +125,35 @@ def _of_runs(
     }
 
 
-def _of_mirroring(summary: dict[str, Any], mirrored: dict[str, Any]) -> dict[str, Any]:
-    made = {"each window once": summary, "averaged with the mirrored volume": mirrored}
-    seconds = [
-        {"value": value, "seconds": round(one["prediction_seconds_mean"], 2)}
-        for value, one in made.items()
-    ]
-    how = f"{_of_published(summary)}, and other_evaluations/mirrored in it"
-    return {
-        "speed": {"rows": seconds, "how": f"prediction of a patient; {how}"},
-        "score": {
-            "rows": _score_rows({value: one["means"]["raw"] for value, one in made.items()}),
-            "how": how,
-        },
-        "unmeasured": None,
-    }
-
-
-def _score_rows(means: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "value": value,
-            "dsc": round(of[MEAN]["dsc"], 4),
-            "dsc_spinal_cord": round(of["spinal_cord"]["dsc"], 4),
-            "hd_vox": round(of[MEAN]["hd_vox"], 2),
-            "asd_vox": round(of[MEAN]["asd_vox"], 3),
-        }
-        for value, of in means.items()
-    ]
-
-
-def _of_published(summary: dict[str, Any]) -> str:
-    return (
+def _of_evaluations(
+    choices: dict[str, tuple[str, str]], evaluations: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    summary = evaluations["published"]
+    how = (
         f"{summary['cases']} validation patients of OpenKBP, published weights of "
         f"{summary['model']}, on {summary['device_name']} on {summary['date'][:10]} (commit "
         f"{summary['commit']}); results/openkbp/{summary['model']}"
     )
+    others = {name: None for name, _ in choices.values() if name != "published"}
+    how += "".join(f", and other_evaluations/{name} in it" for name in others)
+    score = []
+    for value, (name, variant) in choices.items():
+        means = evaluations[name]["means"][variant]
+        score.append(
+            {
+                "value": value,
+                "dsc": round(means[MEAN]["dsc"], 4),
+                "dsc_spinal_cord": round(means["spinal_cord"]["dsc"], 4),
+                "hd_vox": round(means[MEAN]["hd_vox"], 2),
+                "asd_vox": round(means[MEAN]["asd_vox"], 3),
+            }
+        )
+    effect: dict[str, Any] = {"score": {"rows": score, "how": how}}
+    if others:  # scores of one evaluation cost no other time
+        speed = [
+            {"value": value, "seconds": round(evaluations[name]["prediction_seconds_mean"], 2)}
+            for value, (name, _) in choices.items()
+        ]
+        effect["speed"] = {"rows": speed, "how": f"prediction of a patient; {how}"}
+        effect["unmeasured"] = None
+    return effect

@@ -92,12 +92,12 @@ def _note(folder: Path, summary: dict[str, Any]) -> str:
 def _of_training_patients(folder: Path, summary: dict[str, Any]) -> str:
     """Tell how the same weights do on the patients that they learnt from, if it was measured."""
     others = other_evaluations(folder, summary["weights"]["sha256"])
-    (seen,) = [other for other in others.values() if other["split"] == "train"] or (None,)
+    seen = next((other for other in others.values() if other["split"] == "train"), None)
     if seen is None:
         return ""
     mean = seen["means"]["largest_component"]["mean"]
     return (
-        f" On the {seen['cases']} patients that it learnt from it has DSC {mean['dsc']:.4f}, HD "
+        f" On the {seen['cases']} patients that it learnt from: DSC {mean['dsc']:.4f}, HD "
         f"{mean['hd_vox']:.2f} and ASD {mean['asd_vox']:.3f} voxels (largest component)."
     )
 
