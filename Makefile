@@ -10,6 +10,11 @@ INSTALLED := $(VENV)/.installed
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
 SOLUTIONS := $(sort $(wildcard notebooks/solutions/[0-9]*.ipynb))
 
+# Tests in several processes of one thread each: imports and small steps, which most of their time
+# goes into, gain little from a second thread. `make test WORKERS=8` on a larger machine.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
 .PHONY: install reproduce test test-package test-notebooks lint coverage night docs clean
 
 install: $(INSTALLED)
@@ -31,11 +36,14 @@ lint: $(INSTALLED)
 	$(BIN)/mypy oarfuse
 
 test-package: $(INSTALLED)
-	$(BIN)/python -m pytest tests
+	$(PYTEST) --dist loadfile tests
 
+# The phantom that the notebooks share is drawn and trained on before they run side by side.
 # --nbval-cell-timeout: without it nbval waits for ever when a kernel is killed.
 test-notebooks: $(INSTALLED)
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
+	$(BIN)/python -c 'from oarfuse.embedded import phantom_data, phantom_weights; \
+		phantom_weights("build/phantom/run", phantom_data("build/phantom/prepared"))'
+	$(PYTEST) --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 		-p no:cacheprovider $(NOTEBOOKS) $(SOLUTIONS)
 
 # Fails below the share that pyproject.toml asks for. Not part of `make test`: tracing slows it down.
