@@ -14,6 +14,7 @@ from oarfuse.ledger import Entry, ledger_json, load_ledger
 from oarfuse.results import MEAN
 
 DEFAULT = "seed0-oarfocalfusenet"
+RECIPE = "recipe-default"  # the same training on the processor of the runs that change the recipe
 # The ledger's point -> the run of each of its choices, the default first.
 RUNS: dict[str, dict[Any, str]] = {
     "Number of focal levels N": {
@@ -25,23 +26,23 @@ RUNS: dict[str, dict[Any, str]] = {
     "Upper limit of the sum in Eq. 4": {True: DEFAULT, False: "ablation-no-global-level"},
     "The gates after Eq. 4": {True: DEFAULT, False: "ablation-no-gates"},
     "Patch size": {
-        "96 x 64 x 64, 2 a step": DEFAULT,
+        "96 x 64 x 64, 2 a step": RECIPE,
         "64 x 48 x 48, 4 a step": "recipe-patch-64-48-48",
         "128 x 80 x 80, 1 a step": "recipe-patch-128-80-80",
     },
     "Form and period of the cyclic learning rate": {
-        "500 steps, 0.0005 to 0.003": DEFAULT,
+        "500 steps, 0.0005 to 0.003": RECIPE,
         "2000 steps": "recipe-long-cycle",
         "0.00017 to 0.001": "recipe-third-of-the-rate",
     },
     "Initial weights": {f"seed {seed}": f"seed{seed}-oarfocalfusenet" for seed in range(3)},
     "Augmentation": {
-        "as described": DEFAULT,
+        "as described": RECIPE,
         "none": "recipe-no-augmentation",
         "rotation, zoom and intensity twice as strong": "recipe-double-augmentation",
     },
-    "Average of the weights": {"decay 0.995": DEFAULT, "none": "recipe-no-average"},
-    "Deep supervision": {False: DEFAULT, True: "recipe-deep-supervision"},
+    "Average of the weights": {"decay 0.995": RECIPE, "none": "recipe-no-average"},
+    "Deep supervision": {False: RECIPE, True: "recipe-deep-supervision"},
 }
 # Points of the evaluation -> for each choice, how the published weights were evaluated (as they
 # are published, or a name in `other_evaluations`) and the variant of the scores.
