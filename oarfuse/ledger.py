@@ -24,6 +24,14 @@ from oarfuse.models.cost import count_parameters, gflops
 
 Entry = dict[str, Any]
 AREAS = ("architecture", "training", "data", "evaluation", "paper")
+MEASURED = {
+    "dsc": "DSC",
+    "dsc_largest_component": "largest component: DSC",
+    "hd_vox_largest_component": "largest component: HD (voxels)",
+    "dsc_spinal_cord": "spinal cord: DSC",
+    "hd_vox": "HD (voxels)",
+    "asd_vox": "ASD (voxels)",
+}
 SIZE = (96, 96, 96)  # the volume that GFLOPs are counted for, as in `oarfuse.models.cost`
 LEDGER = Path(str(resources.files("oarfuse"))) / "resources" / "ledger.json"
 
@@ -143,6 +151,19 @@ def ledger_frame(entries: Sequence[Entry]) -> pd.DataFrame:
         rows.append(row | {"evidence": entry["evidence"]})
     columns = ("area", "method", "point", "where", "why_open", "default", "options", "effect")
     return pd.DataFrame(rows, columns=[*columns, "evidence"])
+
+
+def measured_frame(entry: Entry) -> pd.DataFrame | None:
+    """Return speed and score of an entry's choices as a table, None where one was not measured.
+
+    One row a choice (index ``value``), one column a figure; of what the ``seconds`` are, and from
+    which data, split and machine all of them come, the measurements' own ``how`` says.
+    """
+    score, speed = entry["effect"]["score"], entry["effect"]["speed"]
+    if not (score and speed):
+        return None
+    rows = pd.DataFrame(score["rows"]).merge(pd.DataFrame(speed["rows"]), on="value")
+    return rows.set_index("value").rename(columns=MEASURED)
 
 
 def effect_text(effect: Mapping[str, Any]) -> str:

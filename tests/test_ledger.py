@@ -18,6 +18,7 @@ from oarfuse.ledger import (
     ledger_frame,
     ledger_markdown,
     load_ledger,
+    measured_frame,
     problems,
     update_sizes,
 )
@@ -162,3 +163,20 @@ def test_it_renders_as_markdown(entries: list[Entry]) -> None:
     assert len(lines) == 3
     with pytest.raises(OarfuseError, match="no column 'colour'"):
         ledger_markdown([entry], ["colour"])
+
+
+def test_measured_frame_joins_speed_and_score(entries: list[Entry]) -> None:
+    entry = next(e for e in entries if e["point"] == "The gates after Eq. 4")
+    table = measured_frame(entry)
+    assert table is not None and list(table.index) == [True, False]
+    assert list(table.columns) == [
+        "DSC",
+        "largest component: DSC",
+        "largest component: HD (voxels)",
+        "seconds",
+    ]
+    speed = {row["value"]: row["seconds"] for row in entry["effect"]["speed"]["rows"]}
+    assert table["seconds"].to_dict() == speed
+    half = copy.deepcopy(entry)
+    half["effect"]["speed"] = None
+    assert measured_frame(half) is None
