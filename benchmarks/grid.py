@@ -117,11 +117,19 @@ def runs_of_each_job(journal: list[Entry]) -> Counter[str]:
     return Counter(entry.job for entry in journal if entry.what == "begin")
 
 
-def begun_again(journal: list[Entry], kill: float) -> set[str]:
-    """Jobs that were begun before a kill and again at any time after it."""
+def begun_again(journal: list[Entry], kills: list[float]) -> list[set[str]]:
+    """For each kill, the jobs that it cost: begun since the kill before, and again after it.
+
+    A job may wait through several schedulers until it is begun again. It is the loss of the kill
+    that stopped it, not of those that came while it waited.
+    """
     begun = [entry for entry in journal if entry.what == "begin"]
-    before = {entry.job for entry in begun if entry.seconds < kill}
-    return before & {entry.job for entry in begun if entry.seconds >= kill}
+    lost, earlier = [], 0.0
+    for kill in kills:
+        stopped = {entry.job for entry in begun if earlier <= entry.seconds < kill}
+        lost.append(stopped & {entry.job for entry in begun if entry.seconds >= kill})
+        earlier = kill
+    return lost
 
 
 def most_at_once(journal: list[Entry]) -> int:
@@ -179,14 +187,14 @@ def measure_kills(
         if (grid.work / config["root"] / "summary.csv").read_text().count("\n") < 2:
             raise SystemExit("The summary is empty.")
     runs = runs_of_each_job(journal)
-    again = [len(begun_again(journal, kill)) for kill in times]
+    lost = begun_again(journal, times)
     return {
         "workers": workers,
         "jobs": len(runs),
         "kills": len(times),
         "starts": starts,
         "runs_beyond_one_a_job": sum(runs.values()) - len(runs),
-        "most_begun_again_after_a_kill": max(again),
+        "most_begun_again_after_a_kill": max(map(len, lost)),
     }
 
 

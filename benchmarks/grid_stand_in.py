@@ -35,9 +35,7 @@ def main() -> None:
     job = f"{command}:{output}"
     journal(settings, "begin", job)
     time.sleep(settings["seconds"])
-    failed = Path(settings["journal"] + ".failed")
-    if settings.get("fails_once") and settings["fails_once"] in job and not failed.exists():
-        failed.touch()
+    if settings.get("fails_once") and settings["fails_once"] in job and is_first_to_fail(settings):
         journal(settings, "fail", job)
         sys.exit(f"{job} fails for once.")
     if command == "download":
@@ -53,6 +51,15 @@ def main() -> None:
         write(output / "metrics.csv", METRICS)
         write(output / "summary.json", json.dumps(summary))
     journal(settings, "end", job)
+
+
+def is_first_to_fail(settings: dict[str, str]) -> bool:
+    """True for one caller only, however many processes ask at the same moment."""
+    try:
+        Path(settings["journal"] + ".failed").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def journal(settings: dict[str, str], what: str, job: str) -> None:

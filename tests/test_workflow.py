@@ -27,7 +27,13 @@ WORKFLOW = ROOT / "workflow"
 CLUSTERS = ("slurm", "kubernetes")
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from grid import SimulatedGrid, begun_again, most_at_once, runs_of_each_job  # noqa: E402
+from grid import (  # noqa: E402
+    Entry,
+    SimulatedGrid,
+    begun_again,
+    most_at_once,
+    runs_of_each_job,
+)
 
 
 def load(name: str) -> dict[str, Any]:
@@ -153,6 +159,15 @@ def finished(grid: SimulatedGrid) -> set[Path]:
     return {path.parent.relative_to(grid.work) for path in grid.work.rglob(".done")}
 
 
+def test_job_is_lost_to_the_kill_that_stopped_it() -> None:
+    words = "1 begin a, 2 end a, 2 begin b, 2 begin c, 4 begin b, 4 begin d, 6 begin c, 7 begin d"
+    journal = [Entry(float(second), *rest) for second, *rest in map(str.split, words.split(","))]
+    # c was stopped by the first kill and waited through the second.
+    assert begun_again(journal, [3, 5]) == [{"b", "c"}, {"d"}]
+    assert begun_again(journal, [3]) == [{"b", "c"}]
+    assert begun_again(journal, []) == []
+
+
 def test_killed_scheduler_loses_only_the_jobs_in_flight(tmp_path: Path) -> None:
     grid, workers = SimulatedGrid(tmp_path / "grid", small_grid(), seconds=0.4), 3
     kills, kept = [], []
@@ -166,8 +181,8 @@ def test_killed_scheduler_loses_only_the_jobs_in_flight(tmp_path: Path) -> None:
     assert code == 0, said
     journal = grid.journal()
     assert len(runs_of_each_job(journal)) == 25 - 1  # `summary` is no `oarfuse` command
-    for kill, before in zip(kills, kept, strict=True):
-        assert len(begun_again(journal, kill)) <= workers
+    for lost, before in zip(begun_again(journal, kills), kept, strict=True):
+        assert len(lost) <= workers
         assert before <= finished(grid)
     assert not (grid.work / ".snakemake/incomplete").exists() or not any(
         (grid.work / ".snakemake/incomplete").iterdir()
