@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -316,25 +315,34 @@ def test_second_run_into_the_same_folder_refuses(source: Path, tmp_path: Path) -
         prepare(source, tmp_path / "out")
 
 
+DIES_BETWEEN_TWO_FILES = """
+import os, signal, sys
+from oarfuse.data import prepare
+from oarfuse.data.openkbp import prepare_openkbp
+
+written = []
+write_image = prepare.write_image
+
+def dies_before_the_fourth_label(path, *given, **named):
+    written.append(path)
+    if len(written) == 2 * 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write_image(path, *given, **named)
+
+prepare.write_image = dies_before_the_fourth_label
+prepare_openkbp(sys.argv[1], sys.argv[2], workers=1, progress=False)
+"""
+
+
 def test_kill_leaves_finished_patients_and_a_rerun_completes(tmp_path: Path) -> None:
     patients = {f"train/pt_{n}": patient_files(n) for n in range(1, 16)}
     source, out = write_source(tmp_path / "kbp", patients), tmp_path / "out"
-    program = (
-        "import sys; from oarfuse.data.openkbp import prepare_openkbp;"
-        "prepare_openkbp(sys.argv[1], sys.argv[2], workers=1, progress=False)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program, str(source), str(out)])
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        images = out / "images"
-        if images.exists() and len(list(images.glob("pt_*"))) >= 3:
-            break
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    command = [sys.executable, "-c", DIES_BETWEEN_TWO_FILES, str(source), str(out)]
+    assert subprocess.run(command, timeout=120).returncode == -signal.SIGKILL
     manifest = load_manifest(out)
     assert not manifest.complete
-    assert 1 <= len(manifest.cases) < 15
+    assert len(manifest.cases) == 3
+    assert len(list((out / "images").glob("pt_*"))) == 4
     for case in manifest.cases:
         assert load_case(case).label.any()
     (out / "images/.pt_1-killed.partial.nii.gz").write_bytes(b"left behind")
