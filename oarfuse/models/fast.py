@@ -9,12 +9,10 @@ Three observations carry this module; notebook 02 derives them step by step.
    matrix product.
 2. *Rows of channels.* In ``channels_last_3d`` memory a volume is a matrix with one row a voxel, and
    a 1x1x1 convolution is a matrix product with it. Interpolation is a product with a small matrix
-   along each axis. Multiplying by a one-channel gate would need a slow broadcast; a matrix product
-   can give the gate already repeated over the channels.
-3. *Depth-wise gradients.* PyTorch's depth-wise convolution runs forward at the speed of memory, but
-   its CPU gradients are 20 to 100 times slower. The gradient of the input is itself a depth-wise
-   convolution with the flipped kernel. The gradient of the kernel is taken one slice of the kernel
-   at a time, each a depth-wise *2D* convolution's, for which there are quick CPU kernels.
+   along each axis. Multiplying by a one-channel gate would need a broadcast, slow on a CPU; a matrix
+   product can give the gate already repeated over the channels.
+3. *Depth-wise gradients.* PyTorch's own take 20 to 100 times longer than they must, on a CPU and on
+   a GPU. `oarfuse.models.kernels` has quick ones for both.
 
 Functions work on *rows*: ``(B, D, H, W, C)``, contiguous, the view of a channels-last volume.
 """
@@ -23,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -31,120 +29,49 @@ from torch import Tensor, nn
 
 from oarfuse.models.dense_fuse import DenseFuse, DenseLayer
 from oarfuse.models.focal_fuse import CrossScaleMix, FocalFuse, FocalLevel, FocalStream, Resample
+from oarfuse.models.kernels import depthwise_conv3d as convolve_rows
+from oarfuse.models.kernels import linear, to_rows, to_volume
 from oarfuse.models.layers import STREAMS
-
-
-def to_rows(volume: Tensor) -> Tensor:
-    """View ``(B, C, D, H, W)`` as contiguous rows ``(B, D, H, W, C)``, copying if it must."""
-    return volume.permute(0, 2, 3, 4, 1).contiguous()
-
-
-def to_volume(rows: Tensor) -> Tensor:
-    """View rows ``(B, D, H, W, C)`` as ``(B, C, D, H, W)`` in ``channels_last_3d`` memory."""
-    return rows.permute(0, 4, 1, 2, 3)
-
-
-def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Multiply rows by ``weight`` (C_out, C_in) and add `bias`: a 1x1x1 convolution.
-
-    The same product as `torch.nn.functional.linear`, but a CPU finds the gradients of weight and
-    bias, sums over every voxel, four times as fast through the convolution's kernels.
-    """
-    return to_rows(F.conv3d(to_volume(rows), weight[..., None, None, None], bias))
 
 
 def _apply(rows: Tensor, conv: nn.Conv3d) -> Tensor:
     return linear(rows, conv.weight.flatten(1), conv.bias)
 
 
-def _depthwise_weight_gradient(
-    gradient: Tensor, volume: Tensor, weight: Tensor, stride: int
-) -> Tensor:
-    """Return the gradient ``(C, 1, k, k, k)`` of a depth-wise convolution's kernel.
-
-    `gradient` is that of the output, ``(B, C, D', H', W')``; both maps are in channels-last memory.
-    """
-    channels, kernel, depth = weight.shape[0], weight.shape[-1], volume.shape[2]
-    found = torch.zeros(kernel, channels, 1, kernel, kernel, device=volume.device)
-    for index in range(kernel):
-        # This slice of the kernel ties output slice z to input slice stride * z + offset.
-        offset = index - kernel // 2
-        start = -(min(offset, 0) // stride)
-        stop = min(gradient.shape[2], (depth - 1 - offset) // stride + 1)
-        if start >= stop:
-            continue
-        first, last = stride * start + offset, stride * (stop - 1) + offset
-        for sample, source in zip(gradient, volume, strict=True):  # (C, D, H, W)
-            found[index] += torch.ops.aten.convolution_backward(
-                sample[:, start:stop].transpose(0, 1),  # (D, C, H, W): slices as a batch
-                source[:, first : last + 1 : stride].transpose(0, 1),
-                weight[:, :, 0],
-                None,
-                [stride] * 2,
-                [kernel // 2] * 2,
-                [1] * 2,
-                False,
-                [0] * 2,
-                channels,
-                [False, True, False],
-            )[1]
-    return found.movedim(0, 2).to(weight.dtype)
-
-
-class _DepthwiseConv3d(torch.autograd.Function):
-    """Depth-wise 3D convolution (odd kernel, padding half of it) with quick CPU gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, volume: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
-        ctx.save_for_backward(volume, weight)
-        ctx.stride = stride
-        padding = weight.shape[-1] // 2
-        return F.conv3d(volume, weight, bias, stride, padding, groups=volume.shape[1])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        volume, weight = ctx.saved_tensors
-        channels, kernel, stride = volume.shape[1], weight.shape[-1], ctx.stride
-        gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
-        volume_gradient = weight_gradient = bias_gradient = None
-        if ctx.needs_input_grad[0]:
-            spread = gradient
-            if stride > 1:  # zeros between the samples undo the stride
-                spread = torch.zeros_like(volume, memory_format=torch.channels_last_3d)
-                spread[:, :, ::stride, ::stride, ::stride] = gradient
-            volume_gradient = F.conv3d(
-                spread, weight.flip(2, 3, 4), padding=kernel // 2, groups=channels
-            )
-        if ctx.needs_input_grad[1]:
-            weight_gradient = _depthwise_weight_gradient(gradient, volume, weight, stride)
-        if ctx.needs_input_grad[2]:
-            bias_gradient = gradient.sum(dim=(0, 2, 3, 4), dtype=torch.float32).to(gradient.dtype)
-        return volume_gradient, weight_gradient, bias_gradient, None
-
-
 def depthwise_conv3d(volume: Tensor, conv: nn.Conv3d) -> Tensor:
-    """Apply a depth-wise `conv` to ``(B, C, D, H, W)``: same values, quick gradients on a CPU."""
-    if volume.device.type != "cpu":
-        return conv(volume)  # cuDNN has gradients of its own
-    weight, bias = conv.weight, conv.bias
-    if torch.is_autocast_enabled("cpu"):
-        dtype = torch.get_autocast_dtype("cpu")
-        volume, weight = volume.to(dtype), weight.to(dtype)
-        bias = None if bias is None else bias.to(dtype)
-    return _DepthwiseConv3d.apply(volume, weight, bias, conv.stride[0])
+    """Apply a depth-wise `conv` to ``(B, C, D, H, W)``: same values, quick gradients."""
+    return to_volume(_convolve(to_rows(volume), conv))
 
 
-@lru_cache(maxsize=64)
+def _convolve(rows: Tensor, conv: nn.Conv3d) -> Tensor:
+    return convolve_rows(rows, conv.weight, conv.bias, stride=conv.stride[0])
+
+
 def _interpolation_matrix(
     size: int, factor: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """Return ``(factor * size, size)``: linear interpolation of one axis as a matrix."""
-    # Made on the CPU: other devices, such as "meta" when the cost is counted, lack autocast.
+    if torch.compiler.is_compiling():  # a side may be a symbol there, and the rest is compiled away
+        return _make_interpolation_matrix(size, factor, dtype, device)
+    return _cached_interpolation_matrix(size, factor, dtype, device)
+
+
+@lru_cache(maxsize=64)
+def _cached_interpolation_matrix(
+    size: int, factor: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     # A matrix first made while predicting must serve training too: no inference-mode tensor.
-    with torch.inference_mode(False), torch.autocast("cpu", enabled=False):
-        identity = torch.eye(size, dtype=torch.float32, device="cpu")
-        columns = F.interpolate(identity[None], scale_factor=factor, mode="linear")[0]
-        return columns.t().contiguous().to(device=device, dtype=dtype)
+    with torch.inference_mode(False):
+        return _make_interpolation_matrix(size, factor, dtype, device)
+
+
+def _make_interpolation_matrix(
+    size: int, factor: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Place i lies at (i + 1/2) / factor - 1/2 between two voxels, or on the first or last one."""
+    place = ((torch.arange(factor * size, device=device) + 0.5) / factor - 0.5).clamp(0, size - 1)
+    voxel = torch.arange(size, device=device)
+    return (1 - (place[:, None] - voxel).abs()).clamp(min=0).to(dtype)
 
 
 def add_interpolated(total: Tensor, rows: Tensor, factor: int) -> Tensor:
@@ -184,14 +111,13 @@ def _add_from_below(total: Tensor, rows: Tensor, resample: Resample, mix: Tensor
     return add_interpolated(total, small, resample.factor)
 
 
-def _pool(volume: Tensor, factor: int, pooling: str) -> Tensor:
-    """Pool ``(B, C, D, H, W)``; the average is taken over views, which also runs in bfloat16."""
+def _pool(rows: Tensor, factor: int, pooling: str) -> Tensor:
+    """Pool rows ``(B, D, H, W, C)``; the average over views, which also runs in bfloat16."""
     if pooling == "max":
-        return F.max_pool3d(volume, factor)
-    rows = to_rows(volume)
+        return to_rows(F.max_pool3d(to_volume(rows), factor))
     for axis in (1, 2, 3):  # one axis at a time is many times quicker than all at once
         rows = rows.unflatten(axis, (-1, factor)).mean(dim=axis + 1)
-    return to_volume(rows)
+    return rows
 
 
 def cross_scale_mix(
@@ -214,10 +140,10 @@ def cross_scale_mix(
     for (other, resample), mix in zip(resamples.items(), other_weights, strict=True):
         source = newest[int(other)]
         if resample.downwards:
-            small = depthwise_conv3d(to_volume(source), cast(nn.Conv3d, resample.conv))
+            small = _convolve(source, cast(nn.Conv3d, resample.conv))
             if resample.factor > 1:
                 small = _pool(small, resample.factor, resample.pooling)
-            total = total + linear(to_rows(small), mix)
+            total = total + linear(small, mix)
         else:
             total = _add_from_below(total, source, resample, mix)
     return total
@@ -227,15 +153,34 @@ def _gated_sum(
     stream: FocalStream, first: Tensor, contexts: Sequence[Tensor], with_global: bool
 ) -> Tensor:
     """Return the sum over levels of ``F[a,l] * G[a,l]`` (Eq. 4) on rows, the global level last."""
-    channels = first.shape[-1]
     if stream.gate is None:
         total = contexts[0]
         for context in contexts[1:]:
             total = total + context
         return total + _global_context(contexts[-1])[:, None, None, None] if with_global else total
-
     weights = stream.gate.weight.flatten(1)  # (N+1, C_a)
     biases = cast(Tensor, stream.gate.bias)  # (N+1,)
+    if first.device.type == "cpu":
+        return _gated_sum_by_products(weights, biases, first, contexts, with_global)
+    gates = linear(first, weights, biases).split(1, dim=-1)  # N+1 times (B, D, H, W, 1), Eq. 3
+    total = gates[0] * contexts[0]
+    for gate, context in zip(gates[1:], contexts[1:], strict=False):
+        total = torch.addcmul(total, gate, context)
+    if with_global:
+        average = contexts[-1].mean(dim=(1, 2, 3), keepdim=True, dtype=torch.float32)
+        total = torch.addcmul(total, gates[-1], average.to(total.dtype))
+    return total
+
+
+def _gated_sum_by_products(
+    weights: Tensor,
+    biases: Tensor,
+    first: Tensor,
+    contexts: Sequence[Tensor],
+    with_global: bool,
+) -> Tensor:
+    """`_gated_sum` without broadcasts, which are slow on a CPU."""
+    channels = first.shape[-1]
 
     def gate(level: int) -> Tensor:
         # The gate's weights repeated: the product gives the gate repeated over the channels.
@@ -276,7 +221,7 @@ class FastFocalFuse(FocalFuse):
             for a, stream in streams.items():
                 layer = cast(FocalLevel, stream.levels[level])
                 mixed = cross_scale_mix(layer.fuse, [history[-1][a]], history[-1])
-                newest[a] = to_rows(F.gelu(depthwise_conv3d(to_volume(mixed), layer.depthwise)))
+                newest[a] = F.gelu(_convolve(mixed, layer.depthwise))
             history.append(newest)
         outputs = []
         for a, stream in streams.items():
@@ -297,7 +242,5 @@ class FastDenseFuse(DenseFuse):
             newest = {a: maps[-1] for a, maps in history.items()}
             for a, dense in zip(STREAMS, cast(Iterable[DenseLayer], layer), strict=True):
                 mixed = cross_scale_mix(dense.fuse, history[a], newest)
-                history[a].append(
-                    to_rows(F.relu(depthwise_conv3d(to_volume(mixed), dense.depthwise)))
-                )
+                history[a].append(F.relu(_convolve(mixed, dense.depthwise)))
         return [to_volume(history[a][-1]) for a in STREAMS]

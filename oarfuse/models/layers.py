@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oarfuse.errors import OarfuseError
+from oarfuse.models.kernels import instance_norm
 
 STREAMS = (1, 2, 3, 4)
 Block = Literal["fast", "readable"]
@@ -44,19 +45,11 @@ def check_volume(volume: Tensor, in_channels: int, divisor: int = 16) -> None:
 class InstanceNorm(nn.InstanceNorm3d):
     """Instance normalisation that keeps ``channels_last_3d`` memory.
 
-    For one sample, instance and batch normalisation are the same sum, and PyTorch's batch
-    normalisation has kernels for channels-last memory while its instance normalisation copies the
-    volume to the default layout first. Same parameters and results as `torch.nn.InstanceNorm3d`.
+    Same parameters and results as `torch.nn.InstanceNorm3d`; `oarfuse.models.kernels` says how.
     """
 
     def forward(self, volume: Tensor) -> Tensor:
-        cudnn = torch.backends.cudnn.enabled
-        normalised = [
-            # Not F.batch_norm: it refuses one voxel, the bottleneck of a 16^3 volume.
-            torch.batch_norm(sample, self.weight, self.bias, None, None, True, 0.0, self.eps, cudnn)
-            for sample in volume.split(1)
-        ]
-        return torch.cat(normalised) if len(normalised) > 1 else normalised[0]
+        return instance_norm(volume, self.weight, self.bias, eps=self.eps)
 
 
 def channels_last(volume: Tensor) -> Tensor:
@@ -78,9 +71,14 @@ class TrustedConv3d(nn.Conv3d):
     deep than the kernel: mostly in the kernel's gradient, for one input channel in the result too
     (seen with PyTorch 2.13 and oneDNN's AVX-512 kernels; only along D, never H or W). Such maps are
     small, so they are convolved in float32.
+
+    On a GPU, a depth-wise convolution in channels-last memory would go to cuDNN, whose gradients
+    are 30 times slower than those of PyTorch's own kernel for contiguous memory.
     """
 
     def forward(self, volume: Tensor) -> Tensor:
+        if volume.device.type == "cuda" and self.groups == self.in_channels > 1:
+            volume = volume.contiguous()
         if volume.device.type != "cpu" or volume.shape[2] >= self.kernel_size[0]:
             return super().forward(volume)
         with torch.autocast("cpu", enabled=False):
@@ -149,6 +147,13 @@ class ConvNormReLU(nn.Sequential):
             InstanceNorm(out_channels, affine=True),
             nn.ReLU(inplace=True),
         )
+
+    def forward(self, volume: Tensor) -> Tensor:
+        conv, norm, relu = self
+        volume = conv(volume)
+        if not isinstance(norm, InstanceNorm):  # a comparison has put PyTorch's own in its place
+            return relu(norm(volume))
+        return instance_norm(volume, norm.weight, norm.bias, eps=norm.eps, relu=True)
 
 
 class Encoder(nn.Module):

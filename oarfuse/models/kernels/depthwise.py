@@ -1,0 +1,428 @@
+"""Depth-wise 3D convolution on rows ``(B, D, H, W, C)`` as Triton kernels, with both gradients.
+
+A depth-wise convolution does 27 products a value, so a GPU could do it in the time that it takes to
+read and write the map once. These kernels come close by reading each value nine times from the
+first-level cache, and from memory hardly more than once:
+
+- A program owns some lines along H and a stretch of the flattened (W, C) axis, in which a step
+  along W is a step by C, and walks along D. Each plane that it reads takes part in the three output
+  planes around it, which are held in registers.
+- The gradient of the input is the same kernel with the taps reversed.
+- For the gradient of the taps each program keeps one sum a tap and element while it walks, and
+  adds them up over positions once, at its end. Programs write their sums side by side, and a plain
+  sum over programs follows: no atomics, so the same input gives the same bits.
+
+Products are taken in float32, whatever the map's type. Tests run the kernels without a GPU under
+Triton's interpreter (``TRITON_INTERPRET=1``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+# Elements of a tile, and the threads that share it: four elements a thread are read as one vector,
+# and the 27 taps of four channels still fit into a thread's registers.
+_TILE = 512
+_WARPS = 4
+# Enough programs to fill a large GPU several times; more would each do too little.
+_PROGRAMS = 2048
+# A side of 1 is a number like any other here, not a constant to compile for.
+_SIZES = ("D", "H", "W", "OD", "OH", "OW", "planes", "chunks")
+
+
+@triton.jit
+def _load_plane(x_ptr, z, row, column, D, H, line):
+    """Read the tile at (`row`, `column`) of plane `z` as float32; zero outside of the volume."""
+    plane = row * 0 + z  # a tensor under the interpreter too
+    mask = (plane >= 0) & (plane < D) & (row >= 0) & (row < H) & (column >= 0) & (column < line)
+    place = H.to(tl.int64) * line * z + row * line + column
+    return tl.load(x_ptr + place, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _tile(B_ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return the rows along H and the columns along (W, C) that this program owns."""
+    column = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)[None, :]
+    row = tl.program_id(1) * B_ROWS + tl.arange(0, B_ROWS)[:, None]
+    return row, column
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _convolve(
+    x_ptr, w_ptr, bias_ptr, y_ptr, D, H, W, planes, chunks,
+    C: tl.constexpr, HAS_BIAS: tl.constexpr, B_ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Stride 1: walk along D; each plane read feeds the outputs before, at and after it."""
+    line = W * C
+    row, column = _tile(B_ROWS, BLOCK)
+    sample = (tl.program_id(2) // chunks).to(tl.int64)
+    first = (tl.program_id(2) % chunks) * planes
+    last = min(first + planes, D)
+    x_ptr += sample * D * H * line
+    y_ptr += sample * D * H * line
+    channel = column % C + row * 0
+    taps = ()
+    for tap in tl.static_range(27):
+        taps = taps + (tl.load(w_ptr + tap * C + channel),)
+    start = tl.zeros([B_ROWS, BLOCK], tl.float32)
+    if HAS_BIAS:
+        start += tl.load(bias_ptr + channel).to(tl.float32)
+    stored = (row < H) & (column < line)
+    before = start
+    here = start
+    for z in range(first - 1, last + 1):
+        after = start
+        for ky in tl.static_range(3):
+            for kx in tl.static_range(3):
+                value = _load_plane(x_ptr, z, row + ky - 1, column + (kx - 1) * C, D, H, line)
+                before += value * taps[18 + 3 * ky + kx]
+                here += value * taps[9 + 3 * ky + kx]
+                after += value * taps[3 * ky + kx]
+        place = H.to(tl.int64) * line * (z - 1) + row * line + column
+        tl.store(
+            y_ptr + place, before.to(y_ptr.dtype.element_ty), mask=stored & (row * 0 + z > first)
+        )
+        before = here
+        here = after
+
+
+@triton.jit
+def _store_sums(sums, sums_ptr, C: tl.constexpr, B_ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Add each of the 28 sums up over positions and write them, (28, C), to this program's place."""
+    program = (tl.program_id(2) * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0)
+    sums_ptr += (program + tl.program_id(0)) * 28 * C
+    for tap in tl.static_range(28):
+        total = tl.sum(tl.reshape(sums[tap], [B_ROWS * BLOCK // C, C]), axis=0)
+        tl.store(sums_ptr + tap * C + tl.arange(0, C), total)
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _tap_gradient(
+    x_ptr, g_ptr, sums_ptr, D, H, W, planes, chunks,
+    C: tl.constexpr, B_ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Stride 1: sums of input times output gradient for each tap, and of the gradient alone."""
+    line = W * C
+    row, column = _tile(B_ROWS, BLOCK)
+    sample = (tl.program_id(2) // chunks).to(tl.int64)
+    first = (tl.program_id(2) % chunks) * planes
+    last = min(first + planes, D)
+    x_ptr += sample * D * H * line
+    g_ptr += sample * D * H * line
+    sums = ()
+    for _ in tl.static_range(28):
+        sums = sums + (tl.zeros([B_ROWS, BLOCK], tl.float32),)
+    before = _load_plane(g_ptr, first - 1, row, column, D, H, line)
+    here = _load_plane(g_ptr, first, row, column, D, H, line)
+    for z in range(first, last):
+        after = _load_plane(g_ptr, z + 1, row, column, D, H, line)
+        shifted = ()
+        for ky in tl.static_range(3):
+            for kx in tl.static_range(3):
+                value = _load_plane(x_ptr, z, row + ky - 1, column + (kx - 1) * C, D, H, line)
+                shifted = shifted + (value,)
+        added = ()
+        for tap in tl.static_range(9):
+            added = added + (sums[tap] + shifted[tap] * after,)
+        for tap in tl.static_range(9):
+            added = added + (sums[9 + tap] + shifted[tap] * here,)
+        for tap in tl.static_range(9):
+            added = added + (sums[18 + tap] + shifted[tap] * before,)
+        sums = added + (sums[27] + here,)
+        before = here
+        here = after
+    _store_sums(sums, sums_ptr, C, B_ROWS, BLOCK)
+
+
+@triton.jit
+def _load_place(x_ptr, z, y, x, channel, D, H, W, C: tl.constexpr):
+    """Read rows (`z`, `y`, `x`) of a volume as float32; zero outside of it."""
+    plane = y * 0 + z  # a tensor under the interpreter too
+    mask = (plane >= 0) & (plane < D) & (y >= 0) & (y < H) & (x >= 0) & (x < W)
+    place = H.to(tl.int64) * W * C * z + y * W * C + x * C + channel
+    return tl.load(x_ptr + place, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _halve(
+    x_ptr, w_ptr, bias_ptr, y_ptr, D, H, W, OD, OH, OW, planes, chunks,
+    C: tl.constexpr, HAS_BIAS: tl.constexpr, B_ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Stride 2: output z reads the planes 2z - 1, 2z and 2z + 1, the last again for z + 1."""
+    row, column = _tile(B_ROWS, BLOCK)
+    sample = (tl.program_id(2) // chunks).to(tl.int64)
+    first = (tl.program_id(2) % chunks) * planes
+    last = min(first + planes, OD)
+    x_ptr += sample * D * H * W * C
+    y_ptr += sample * OD * OH * OW * C
+    channel = column % C + row * 0
+    x = column // C
+    taps = ()
+    for tap in tl.static_range(27):
+        taps = taps + (tl.load(w_ptr + tap * C + channel),)
+    start = tl.zeros([B_ROWS, BLOCK], tl.float32)
+    if HAS_BIAS:
+        start += tl.load(bias_ptr + channel).to(tl.float32)
+    stored = (row < OH) & (x < OW)
+    begun = start
+    for ky in tl.static_range(3):
+        for kx in tl.static_range(3):
+            begun += taps[3 * ky + kx] * _load_place(
+                x_ptr, 2 * first - 1, 2 * row + ky - 1, 2 * x + kx - 1, channel, D, H, W, C
+            )
+    for z in range(first, last):
+        total = begun
+        begun = start
+        for ky in tl.static_range(3):
+            for kx in tl.static_range(3):
+                total += taps[9 + 3 * ky + kx] * _load_place(
+                    x_ptr, 2 * z, 2 * row + ky - 1, 2 * x + kx - 1, channel, D, H, W, C
+                )
+                value = _load_place(
+                    x_ptr, 2 * z + 1, 2 * row + ky - 1, 2 * x + kx - 1, channel, D, H, W, C
+                )
+                total += taps[18 + 3 * ky + kx] * value
+                begun += taps[3 * ky + kx] * value
+        place = OH.to(tl.int64) * OW * C * z + row * OW * C + column
+        tl.store(y_ptr + place, total.to(y_ptr.dtype.element_ty), mask=stored)
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _double(
+    g_ptr, w_ptr, dx_ptr, D, H, W, OD, OH, OW, planes, chunks,
+    C: tl.constexpr, B_ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Gradient of the input at stride 2: outputs z and z + 1 give that of planes 2z and 2z + 1.
+
+    Along each axis place 2z has one tap, the middle one of output z; place 2z + 1 has two, the last
+    of output z and the first of output z + 1.
+    """
+    row, column = _tile(B_ROWS, BLOCK)
+    sample = (tl.program_id(2) // chunks).to(tl.int64)
+    first = (tl.program_id(2) % chunks) * planes
+    last = min(first + planes, OD)
+    g_ptr += sample * OD * OH * OW * C
+    dx_ptr += sample * D * H * W * C
+    channel = column % C + row * 0
+    x = column // C
+    taps = ()
+    for tap in tl.static_range(27):
+        taps = taps + (tl.load(w_ptr + tap * C + channel),)
+    here = ()
+    for corner in tl.static_range(4):
+        here = here + (
+            _load_place(
+                g_ptr, first, row + corner // 2, x + corner % 2, channel, OD, OH, OW, C
+            ),
+        )  # fmt: skip
+    for z in range(first, last):
+        after = ()
+        for corner in tl.static_range(4):
+            after = after + (
+                _load_place(
+                    g_ptr, z + 1, row + corner // 2, x + corner % 2, channel, OD, OH, OW, C
+                ),
+            )  # fmt: skip
+        gradients = here + after
+        for place in tl.static_range(8):
+            total = tl.zeros([B_ROWS, BLOCK], tl.float32)
+            for source in tl.static_range(8):
+                # Output z + s reaches place 2z + p by tap p - 2s + 1: none for p = 0 and s = 1.
+                if (place & source) == source:
+                    total += (
+                        gradients[source]
+                        * taps[
+                            9 * (place // 4 - 2 * (source // 4) + 1)
+                            + 3 * (place // 2 % 2 - 2 * (source // 2 % 2) + 1)
+                            + (place % 2 - 2 * (source % 2) + 1)
+                        ]
+                    )
+            pz = 2 * z + place // 4
+            py = 2 * row + place // 2 % 2
+            px = 2 * x + place % 2
+            to = H.to(tl.int64) * W * C * pz + py * W * C + px * C + channel
+            mask = (row * 0 + pz < D) & (py < H) & (px < W)
+            tl.store(dx_ptr + to, total.to(dx_ptr.dtype.element_ty), mask=mask)
+        here = after
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _tap_gradient_halved(
+    x_ptr, g_ptr, sums_ptr, D, H, W, OD, OH, OW, planes, chunks,
+    C: tl.constexpr, B_ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Stride 2: the same sums as `_tap_gradient`."""
+    row, column = _tile(B_ROWS, BLOCK)
+    sample = (tl.program_id(2) // chunks).to(tl.int64)
+    first = (tl.program_id(2) % chunks) * planes
+    last = min(first + planes, OD)
+    x_ptr += sample * D * H * W * C
+    g_ptr += sample * OD * OH * OW * C
+    channel = column % C + row * 0
+    x = column // C
+    sums = ()
+    for _ in tl.static_range(28):
+        sums = sums + (tl.zeros([B_ROWS, BLOCK], tl.float32),)
+    before = ()
+    for tap in tl.static_range(9):
+        before = before + (
+            _load_place(
+                x_ptr, 2 * first - 1, 2 * row + tap // 3 - 1, 2 * x + tap % 3 - 1,
+                channel, D, H, W, C,
+            ),
+        )  # fmt: skip
+    for z in range(first, last):
+        gradient = _load_place(g_ptr, z, row, x, channel, OD, OH, OW, C)
+        added = ()
+        for tap in tl.static_range(9):
+            added = added + (sums[tap] + before[tap] * gradient,)
+        for tap in tl.static_range(9):
+            value = _load_place(
+                x_ptr, 2 * z, 2 * row + tap // 3 - 1, 2 * x + tap % 3 - 1, channel, D, H, W, C
+            )
+            added = added + (sums[9 + tap] + value * gradient,)
+        before = ()
+        for tap in tl.static_range(9):
+            value = _load_place(
+                x_ptr, 2 * z + 1, 2 * row + tap // 3 - 1, 2 * x + tap % 3 - 1, channel, D, H, W, C
+            )
+            before = before + (value,)
+            added = added + (sums[18 + tap] + value * gradient,)
+        sums = added + (sums[27] + gradient,)
+    _store_sums(sums, sums_ptr, C, B_ROWS, BLOCK)
+
+
+def _grid(
+    batch: int, sides: tuple[int, int, int], channels: int, least_planes: int
+) -> tuple[tuple[int, int, int], dict[str, int]]:
+    """Share a map of `sides` (D, H, W) out among programs; return the grid and its arguments."""
+    depth, height, width = sides
+    block = max(128, channels)
+    rows = max(_TILE // block, 1)
+    tiles = triton.cdiv(width * channels, block), triton.cdiv(height, rows)
+    chunks = max(_PROGRAMS // (tiles[0] * tiles[1] * batch), 1)
+    planes = min(max(triton.cdiv(depth, chunks), least_planes), depth)
+    chunks = triton.cdiv(depth, planes)
+    arguments = {
+        "planes": planes,
+        "chunks": chunks,
+        "C": channels,
+        "B_ROWS": rows,
+        "BLOCK": block,
+        "num_warps": _WARPS,
+    }
+    return (*tiles, batch * chunks), arguments
+
+
+def _taps(weight: Tensor) -> Tensor:
+    """Return ``(C, 1, 3, 3, 3)`` as ``(27, C)`` float32."""
+    return weight.flatten(1).t().float().contiguous()
+
+
+def _halved(sides: tuple[int, int, int]) -> tuple[int, int, int]:
+    return (sides[0] + 1) // 2, (sides[1] + 1) // 2, (sides[2] + 1) // 2
+
+
+@torch.library.custom_op("oarfuse::depthwise_conv3d", mutates_args=())
+def depthwise_conv3d(rows: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    """Convolve rows ``(B, D, H, W, C)`` channel by channel with 3x3x3 taps and zero padding of 1.
+
+    Parameters
+    ----------
+    rows
+        Contiguous; C a power of two.
+    weight, bias
+        ``(C, 1, 3, 3, 3)`` and ``(C,)`` or None.
+    stride
+        1 or 2.
+    """
+    batch, *sides, channels = rows.shape
+    taps = _taps(weight)
+    has_bias = bias is not None
+    output = depthwise_conv3d_fake(rows, weight, bias, stride)
+    source = (rows, taps, bias if has_bias else taps, output)
+    grid, arguments = _grid(batch, tuple(output.shape[1:4]), channels, least_planes=4)
+    if stride == 1:
+        _convolve[grid](*source, *sides, HAS_BIAS=has_bias, **arguments)
+    else:
+        _halve[grid](*source, *sides, *output.shape[1:4], HAS_BIAS=has_bias, **arguments)
+    return output
+
+
+@depthwise_conv3d.register_fake
+def depthwise_conv3d_fake(rows: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    batch, *sides, channels = rows.shape
+    sides = sides if stride == 1 else [(side + 1) // 2 for side in sides]
+    return rows.new_empty(batch, *sides, channels)
+
+
+@torch.library.custom_op("oarfuse::depthwise_conv3d_input_gradient", mutates_args=())
+def depthwise_conv3d_input_gradient(
+    gradient: Tensor, weight: Tensor, sides: list[int], stride: int
+) -> Tensor:
+    """Return the gradient of `depthwise_conv3d`'s rows, ``(B, *sides, C)``."""
+    batch, *out_sides, channels = gradient.shape
+    taps = _taps(weight)
+    output = gradient.new_empty(batch, *sides, channels)
+    grid, arguments = _grid(batch, tuple(out_sides), channels, least_planes=4)
+    if stride == 1:
+        taps = taps.flip(0)
+        source = (gradient, taps, taps, output)
+        _convolve[grid](*source, *sides, HAS_BIAS=False, **arguments)
+    else:
+        _double[grid](gradient, taps, output, *sides, *out_sides, **arguments)
+    return output
+
+
+@depthwise_conv3d_input_gradient.register_fake
+def _(gradient: Tensor, weight: Tensor, sides: list[int], stride: int) -> Tensor:
+    return gradient.new_empty(gradient.shape[0], *sides, gradient.shape[-1])
+
+
+@torch.library.custom_op("oarfuse::depthwise_conv3d_tap_gradient", mutates_args=())
+def depthwise_conv3d_tap_gradient(gradient: Tensor, rows: Tensor, stride: int) -> Tensor:
+    """Return ``(28, C)`` float32: the gradient of the 27 taps and, last, of the bias."""
+    batch, *sides, channels = rows.shape
+    out_sides = tuple(gradient.shape[1:4])
+    # Adding up over positions costs a program as much as some 20 planes: fewer, longer walks.
+    grid, arguments = _grid(batch, out_sides, channels, least_planes=16)
+    sums = rows.new_empty(grid[0] * grid[1] * grid[2], 28, channels, dtype=torch.float32)
+    if stride == 1:
+        _tap_gradient[grid](rows, gradient, sums, *sides, **arguments)
+    else:
+        _tap_gradient_halved[grid](rows, gradient, sums, *sides, *out_sides, **arguments)
+    return sums.sum(dim=0)
+
+
+@depthwise_conv3d_tap_gradient.register_fake
+def _(gradient: Tensor, rows: Tensor, stride: int) -> Tensor:
+    return rows.new_empty(28, rows.shape[-1], dtype=torch.float32)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    rows, weight, bias, stride = inputs
+    ctx.save_for_backward(rows, weight)
+    ctx.stride, ctx.bias_dtype = stride, None if bias is None else bias.dtype
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    rows, weight = ctx.saved_tensors
+    gradient = gradient.contiguous()
+    rows_gradient = weight_gradient = bias_gradient = None
+    if ctx.needs_input_grad[0]:
+        rows_gradient = depthwise_conv3d_input_gradient(
+            gradient, weight, list(rows.shape[1:4]), ctx.stride
+        )
+    if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
+        sums = depthwise_conv3d_tap_gradient(gradient, rows, ctx.stride)
+        weight_gradient = sums[:27].t().reshape(weight.shape).to(weight.dtype)
+        bias_gradient = None if ctx.bias_dtype is None else sums[27].to(ctx.bias_dtype)
+    return rows_gradient, weight_gradient, bias_gradient, None
+
+
+depthwise_conv3d.register_autograd(_backward, setup_context=_save)
