@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from oarfuse.data.augment import augment_patch, scale_window, wide_enough
+from oarfuse.data.augment import Change, augment_batch, draw_change, scale_window, wide_enough
 from oarfuse.data.manifest import Case, load_case
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import DatasetSpec
@@ -27,6 +27,19 @@ BACKGROUND_SHARE = 0.1
 # (`oarfuse.data.auditing.leaking_slices`; 1919 of them) holds at most 6.7 % of the CT voxels of a
 # full slice, and 34 of the 10 218 other organ slices hold less than this share.
 CUT_SHARE = 0.08
+
+
+# Image (D, H, W) int16 HU and label (D, H, W) uint8
+Volume = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a patch is: the number of its case, its middle voxel (D, H, W), what is done to it."""
+
+    case: int
+    centre: tuple[int, int, int]
+    change: Change
 
 
 @dataclass(frozen=True)
@@ -89,55 +102,88 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return ``image`` (1, D, H, W) float32 in 0..1 and ``label`` (1, D, H, W) int64."""
-        random = np.random.default_rng([self.seed, index])
-        case = self.cached[random.integers(len(self.cached))]
-        centre = self._centre(case, random)
-        if not self.augment:
-            image, label = self._cut(case, centre, self.patch_size)
-            scaled = scale_window(torch.from_numpy(image), self.spec.window_hu)
-            return {"image": scaled[None], "label": torch.from_numpy(label).long()[None]}
-        strength = self.augment_strength
-        image, label = self._cut(case, centre, wide_enough(self.patch_size, strength))
-        return augment_patch(
-            torch.from_numpy(image),
-            torch.from_numpy(label),
-            self.spec,
-            self.patch_size,
-            random,
-            strength,
-        )
+        draws = [self.draw(index)]
+        batch = self.finish(*self.cut(draws, [self.volume(draws[0].case)]), draws)
+        return {name: tensor[0] for name, tensor in batch.items()}
 
-    def _centre(self, case: _CachedCase, random: np.random.Generator) -> NDArray[np.int64]:
+    def draw(self, index: int) -> Draw:
+        """Decide what patch `index` is, by the seed and the index alone."""
+        random = np.random.default_rng([self.seed, index])
+        case = int(random.integers(len(self.cached)))
+        centre = self._centre(self.cached[case], random)
+        if not self.augment:
+            return Draw(case, centre, Change())
+        mirrors = bool(self.spec.mirror_pairs)
+        return Draw(case, centre, draw_change(random, self.augment_strength, mirrors=mirrors))
+
+    def volume(self, case: int) -> Volume:
+        """Return image (D, H, W) int16 HU and label (D, H, W) uint8 of a case, without a copy."""
+        return torch.from_numpy(self.cached[case].image), torch.from_numpy(self.cached[case].label)
+
+    def cut(self, draws: Sequence[Draw], volumes: Sequence[Volume]) -> tuple[Tensor, Tensor]:
+        """Cut boxes that are wide enough to augment; outside of the volume is air and background.
+
+        Parameters
+        ----------
+        draws
+            What to cut.
+        volumes
+            `volume` of each draw's case, or its copy on the device that is to cut.
+
+        Returns
+        -------
+        Image (B, D', H', W') int16 HU and label (B, D', H', W') uint8, on the volumes' device.
+        """
+        sides = self.patch_size
+        if self.augment:
+            sides = wide_enough(sides, self.augment_strength)
+        device = volumes[0][0].device
+        images = torch.full((len(draws), *sides), AIR_HU, dtype=torch.int16, device=device)
+        labels = torch.zeros((len(draws), *sides), dtype=torch.uint8, device=device)
+        for row, (draw, (image, label)) in enumerate(zip(draws, volumes, strict=True)):
+            inside, into = [], []
+            for centre, side, size in zip(draw.centre, sides, image.shape, strict=True):
+                start = centre - side // 2
+                first, last = max(start, 0), min(start + side, size)
+                inside.append(slice(first, last))
+                into.append(slice(first - start, last - start))
+            images[row][tuple(into)] = image[tuple(inside)]
+            labels[row][tuple(into)] = label[tuple(inside)]
+        return images, labels
+
+    def finish(self, images: Tensor, labels: Tensor, draws: Sequence[Draw]) -> dict[str, Tensor]:
+        """Augment what `cut` returned, on its device, or only scale it.
+
+        Returns
+        -------
+        dict
+            ``image`` (B, 1, D, H, W) float32 in 0..1 and ``label`` (B, 1, D, H, W) int64.
+        """
+        if not self.augment:
+            image = scale_window(images, self.spec.window_hu)
+            return {"image": image[:, None], "label": labels.long()[:, None]}
+        changes = [draw.change for draw in draws]
+        return augment_batch(images, labels, changes, self.spec, self.patch_size)
+
+    def _centre(self, case: _CachedCase, random: np.random.Generator) -> tuple[int, int, int]:
         """Choose an organ, each as likely as the others, then one of its voxels, and jitter it."""
-        sides = np.array(self.patch_size)
+        # Plain numbers: an array of three costs more than the arithmetic on it.
         if case.organ_voxels and random.random() >= BACKGROUND_SHARE:
             voxels = case.organ_voxels[random.integers(len(case.organ_voxels))]
-            voxel = np.unravel_index(random.choice(voxels), case.image.shape)
-            centre = np.array(voxel) + random.integers(-(sides // 4), sides // 4 + 1)
+            _, height, width = case.image.shape
+            plane, within = divmod(int(random.choice(voxels)), height * width)
+            quarters = np.array(self.patch_size) // 4
+            jitter = random.integers(-quarters, quarters + 1).tolist()
+            voxel = (plane, *divmod(within, width))
+            wanted = [place + far for place, far in zip(voxel, jitter, strict=True)]
         else:
-            centre = np.array([random.integers(side.start, side.stop) for side in case.body])
-        # A patch that hangs out of the body sees air instead of anatomy: pull it back in.
-        low = np.array([side.start for side in case.body]) + sides // 2
-        high = np.array([side.stop for side in case.body]) - (sides - sides // 2)
-        middle = (low + high) // 2
-        return np.where(low <= high, np.clip(centre, low, high), middle)
-
-    @staticmethod
-    def _cut(
-        case: _CachedCase, centre: NDArray[np.int64], sides: Sequence[int]
-    ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-        """Cut a box around `centre`; what lies outside of the volume is air and background."""
-        starts = [int(c) - side // 2 for c, side in zip(centre, sides, strict=True)]
-        inside, into = [], []
-        for start, side, size in zip(starts, sides, case.image.shape, strict=True):
-            first, last = max(start, 0), min(start + side, size)
-            inside.append(slice(first, last))
-            into.append(slice(first - start, last - start))
-        image = np.full(sides, AIR_HU, dtype=np.int16)
-        label = np.zeros(sides, dtype=np.uint8)
-        image[tuple(into)] = case.image[tuple(inside)]
-        label[tuple(into)] = case.label[tuple(inside)]
-        return image, label
+            wanted = [int(random.integers(side.start, side.stop)) for side in case.body]
+        centre = []
+        for place, box, side in zip(wanted, case.body, self.patch_size, strict=True):
+            # A patch that hangs out of the body sees air instead of anatomy: pull it back in.
+            low, high = box.start + side // 2, box.stop - (side - side // 2)
+            centre.append(min(max(place, low), high) if low <= high else (low + high) // 2)
+        return centre[0], centre[1], centre[2]
 
 
 class StepSampler:
