@@ -189,7 +189,10 @@ def _add_train(commands: Any) -> None:
         const=True,
         help="empty slices whose CT was cut away but inside structures",
     )
-    kinds: dict[str, Any] = {"minutes": float, "init": str, "precision": str, "accelerator": str}
+    kinds: dict[str, Any] = {
+        **dict.fromkeys(("init", "precision", "compile", "schedule", "accelerator"), str),
+        "minutes": float,
+    }
     for field in dataclasses.fields(TrainConfig):
         if field.name in kinds or field.type in ("int", "float"):
             kind = kinds.get(field.name) or {"int": int, "float": float}[str(field.type)]

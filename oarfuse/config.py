@@ -13,6 +13,9 @@ from oarfuse.errors import OarfuseError
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 PRECISIONS = ("auto", *get_args(Precision))
+StepMode = Literal["eager", "graph", "compiled"]
+STEP_MODES = ("auto", *get_args(StepMode))
+SCHEDULES = ("cyclic", "cosine")
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,12 @@ class TrainConfig:
         Optimizer steps.
     minutes
         Stop after so much training time, even before `steps` (for comparisons at equal budget).
+    schedule
+        ``cyclic``, the paper's, or ``cosine``: up to `max_lr` in the first 5 % of the run, then
+        down to `min_lr` along a cosine. How far a run is, its steps or its minutes say, whichever
+        will end it sooner.
     min_lr, max_lr, cycle_steps
-        The triangular cyclic learning rate: up and down again once in `cycle_steps`.
+        The rate's ends. The cyclic one is a triangle, up and down again once in `cycle_steps`.
     ema_decay
         Decay of the moving average of the weights that is validated and saved; 0 turns it off.
     augment
@@ -60,6 +67,9 @@ class TrainConfig:
         Processes that cut and augment patches; 0 does it between steps.
     seed, precision, accelerator, devices
         As Lightning Fabric takes them; precision ``auto`` means bfloat16 where hardware has it.
+    compile
+        How a step runs on a GPU: ``eager``, ``graph`` or ``compiled``, see
+        `oarfuse.steps.TrainStep`; ``auto`` means ``graph`` where that works.
     nodes
         Machines with `devices` each. Start one process a device yourself, as SLURM's ``srun`` does.
     """
@@ -72,6 +82,7 @@ class TrainConfig:
     batch_size: int = 2
     steps: int = 4000
     minutes: float | None = None
+    schedule: str = "cyclic"
     min_lr: float = 0.0005
     max_lr: float = 0.003
     cycle_steps: int = 500
@@ -85,6 +96,7 @@ class TrainConfig:
     workers: int = 1
     seed: int = 0
     precision: str = "auto"
+    compile: str = "auto"
     accelerator: str = "auto"
     devices: int = 1
     nodes: int = 1
@@ -154,10 +166,11 @@ def _check(config: TrainConfig) -> None:
         )
     if config.minutes is not None and config.minutes <= 0:
         raise OarfuseError(f"minutes is {config.minutes}: give a time above 0, or none.")
-    if config.precision not in PRECISIONS:
-        raise OarfuseError(
-            f"precision is {config.precision!r}: choose one of {', '.join(PRECISIONS)}."
-        )
+    choices = {"precision": PRECISIONS, "compile": STEP_MODES, "schedule": SCHEDULES}
+    for name, known in choices.items():
+        if getattr(config, name) not in known:
+            value = getattr(config, name)
+            raise OarfuseError(f"{name} is {value!r}: choose one of {', '.join(known)}.")
 
 
 def _check_whole(name: str, value: Any, *, least: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +39,7 @@ LOG, VALIDATION = "log.csv", "validation.csv"
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"
 _FORMAT = "oarfuse-checkpoint/1"
-_LOG_EVERY = 10
+LOG_EVERY = 10  # steps
 # What may differ between a run and its resumption: how long and with how many helpers.
 _FREE = ("output", "data", "steps", "minutes", "workers", "checkpoint_every")
 
@@ -130,7 +130,7 @@ class RunFolder:
         self.config, self.rank, self.watch = config, rank, watch
         self.folder = Path(config.output)
         self.rows: dict[str, list[dict[str, Any]]] = {LOG: [], VALIDATION: []}
-        self._pending: list[dict[str, float]] = []
+        self._pending: list[Mapping[str, float]] = []
         self._open = ExitStack()
 
     def __enter__(self) -> RunFolder:
@@ -259,24 +259,16 @@ class RunFolder:
             if (self.folder / CHECKPOINT).exists():
                 os.replace(self.folder / CHECKPOINT, self.folder / PREVIOUS)
 
-    def log(
-        self,
-        state: RunState,
-        *,
-        loss: float,
-        lr: float,
-        wait: float,
-        seconds: float,
-        cpu: float,
-    ) -> None:
-        """Take one step's figures; every 10 steps their means become a row of ``log.csv``."""
+    def log(self, state: RunState, figures: Sequence[Mapping[str, float]]) -> None:
+        """Take the figures of the steps that end at `state`.
+
+        Every 10 steps the means of all since the last row become a row of ``log.csv``.
+        """
         if self.rank:
             return
-        figures = {"loss": loss, "lr": lr, "wait": wait, "seconds": seconds, "cpu": cpu}
-        self._pending.append(figures)
-        if state.step % _LOG_EVERY == 0:
-            means = {key: sum(row[key] for row in self._pending) for key in self._pending[0]}
-            row = {key: value / len(self._pending) for key, value in means.items()}
+        self._pending.extend(figures)
+        if state.step % LOG_EVERY == 0:
+            row = pd.DataFrame(self._pending).mean().to_dict()
             self._pending.clear()
             if hasattr(os, "getloadavg"):
                 row["load"] = os.getloadavg()[0]

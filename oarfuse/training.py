@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from oarfuse.config import TrainConfig
+from oarfuse.data.feeding import feed
 from oarfuse.data.manifest import Case, Manifest, load_case, load_manifest
 from oarfuse.data.patches import PatchDataset, StepSampler
 from oarfuse.errors import OarfuseError
@@ -26,10 +25,15 @@ from oarfuse.inference import predict_labels
 from oarfuse.losses import deep_supervision_loss
 from oarfuse.metrics import dice
 from oarfuse.models import build_model
+from oarfuse.models.kernels import backend
 from oarfuse.pretrained import find_weights
-from oarfuse.runs import RunFolder, RunState, has_checkpoint
+from oarfuse.runs import LOG_EVERY, RunFolder, RunState, has_checkpoint
 from oarfuse.runtime import choose_precision, environment, keep_freed_memory
+from oarfuse.steps import TrainStep, choose_mode
 from oarfuse.weights import ModelInfo, load_state, read_safetensors
+
+# The share of a run in which the cosine schedule's rate rises.
+WARM_UP = 0.05
 
 
 def train(
@@ -85,22 +89,26 @@ def _train(
     run: RunFolder,
     progress: bool,
 ) -> Path:
-    spec, cases = manifest.spec, manifest.split("train")
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.min_lr)
-    state = run.resume(network, average, optimizer)
+    precision = choose_precision(config.precision, fabric.device.type)
+    mode = choose_mode(config.compile, fabric.device, precision, fabric.world_size)
+    step = TrainStep(
+        fabric,
+        network.to(fabric.device),
+        deep_supervision_loss(),
+        ema_decay=config.ema_decay,
+        mode=mode,
+    )
+    state = run.resume(network, step.average, step.optimizer)
     if state.step >= config.steps or _out_of_time(fabric, config, state):
         return Path(config.output)  # a finished run stays as it is
-    run.record_environment(environment(fabric.device))
-    model, optimizer = fabric.setup(network, optimizer)
-    has_auxiliary = hasattr(network, "auxiliary_loss")  # DARR: losses that need no labels
-    if has_auxiliary:  # precision and several GPUs must apply to it as they do to the forward pass
-        model.mark_forward_method("auxiliary_loss")
-    average.to(fabric.device)
-    loss_function = deep_supervision_loss()
+    step.setup()
+    run.record_environment(
+        environment(fabric.device)
+        | {"precision": precision, "step": step.mode, "kernels": backend(fabric.device, 16)}
+    )
     patches = PatchDataset(
-        cases,
-        spec,
+        manifest.split("train"),
+        manifest.spec,
         config.patch_size,
         length=config.steps * config.batch_size * fabric.world_size,
         seed=config.seed,
@@ -108,51 +116,118 @@ def _train(
         augment_strength=config.augment_strength,
         blank_leaking=config.blank_leaking,
     )
-    batches = _loader(patches, config, fabric, first_step=state.step)
+    sampler = StepSampler(
+        state.step, config.steps, config.batch_size, fabric.global_rank, fabric.world_size
+    )
+    batches = feed(patches, sampler, fabric.device, workers=config.workers)
     info = model_info(config, manifest)
+    clock = Clock(fabric.device)
 
-    model.train()
     bar = tqdm(total=config.steps, initial=state.step, disable=not progress or bool(run.rank))
-    before, cpu = time.perf_counter(), time.process_time()
+    clock.start()
     for batch in batches:
-        waited = time.perf_counter() - before
-        image, label = batch["image"].to(fabric.device), batch["label"].to(fabric.device)
+        clock.fed()
         torch.manual_seed(_step_seed(config.seed, state.step, run.rank))  # dropout, jigsaws
-        rate = cyclic_rate(state.step, config)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        # (B, classes, D, H, W), or a list at three scales; (B, 1, D, H, W)
-        loss = loss_function(model(image), label.float())
-        if has_auxiliary:
-            loss = loss + model.auxiliary_loss(image)
-        optimizer.zero_grad()
-        fabric.backward(loss)
-        optimizer.step()
-        average.update_parameters(network)
+        rate = learning_rate(state, config)
+        clock.stepped(step(batch["image"], batch["label"], rate), rate)
         state.step += 1
-
-        value = loss.item()  # waits for the GPU, so that the clock is honest
-        now = time.perf_counter()
-        state.seconds += now - before
-        used = time.process_time() - cpu
-        run.log(state, loss=value, lr=rate, wait=waited, seconds=now - before, cpu=used)
         bar.update()
-        last = state.step == config.steps or _out_of_time(fabric, config, state)
-        if last or state.step % config.validate_every == 0:
+        last = state.step == config.steps
+        validates = state.step % config.validate_every == 0
+        saves = state.step % config.checkpoint_every == 0
+        if not (last or validates or saves or clock.is_full(state.step)):
+            continue
+
+        figures = clock.read()
+        state.seconds += sum(row["seconds"] for row in figures)
+        run.log(state, figures)
+        last = last or _out_of_time(fabric, config, state)
+        if last or validates:
             scores: dict[str, float] = {}
             if run.rank == 0:
-                scores = validate(average.module, manifest.split("validation"), info, config)
+                scores = validate(step.average.module, manifest.split("validation"), info, config)
             scores = fabric.broadcast(scores)  # the other processes wait here
             if run.keep_if_best(state, scores):
-                run.save_weights(average.module, info, state)
-            bar.set_postfix(loss=f"{value:.3f}", dsc=f"{state.best:.4f}")
-        if last or state.step % config.checkpoint_every == 0:
-            run.checkpoint(network, average, optimizer, state)
+                run.save_weights(step.average.module, info, state)
+            bar.set_postfix(loss=f"{figures[-1]['loss']:.3f}", dsc=f"{state.best:.4f}")
+        if last or saves:
+            run.checkpoint(network, step.average, step.optimizer, state)
         if last:
             break
-        before, cpu = time.perf_counter(), time.process_time()
+        clock.start()
     bar.close()
     return Path(config.output)
+
+
+class Clock:
+    """Times of the steps since it was started, read without making a GPU wait at every step.
+
+    A GPU works on while the host prepares what comes next. Only when a row of the log is due does
+    the host wait for it and share the time that has passed among the steps.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._every = LOG_EVERY if device.type == "cuda" else 1
+
+    def start(self) -> None:
+        """Start anew; whatever came before is not counted."""
+        self._losses: list[Tensor] = []
+        self._rates: list[float] = []
+        self._marks = [self._mark()]
+        self._start, self._cpu = time.perf_counter(), time.process_time()
+
+    def fed(self) -> None:
+        """Note that the next batch is there."""
+        self._marks.append(self._mark())
+
+    def stepped(self, loss: Tensor, rate: float) -> None:
+        """Note that a step was made, or on a GPU begun."""
+        self._losses.append(loss)
+        self._rates.append(rate)
+        self._marks.append(self._mark())
+
+    def is_full(self, step: int) -> bool:
+        """Whether it is time to read the clock."""
+        return step % self._every == 0
+
+    def read(self) -> list[dict[str, float]]:
+        """Wait for the device; return ``loss, lr, wait, seconds, cpu`` of each step.
+
+        ``wait`` is how long the device that trains had to wait for its patches or spent on them.
+
+        Raises
+        ------
+        OarfuseError
+            If a loss is not finite.
+        """
+        losses = torch.stack(self._losses).tolist()
+        count = len(losses)
+        seconds = (time.perf_counter() - self._start) / count
+        cpu = (time.process_time() - self._cpu) / count
+        if not all(map(math.isfinite, losses)):
+            raise OarfuseError(
+                "The loss is not a finite number any more: train with a lower --max-lr or with "
+                "--precision 32-true; the same command goes on from the last checkpoint."
+            )
+        waits = [self._between(*self._marks[2 * index : 2 * index + 2]) for index in range(count)]
+        columns = zip(losses, self._rates, waits, strict=True)
+        return [
+            {"loss": loss, "lr": rate, "wait": wait, "seconds": seconds, "cpu": cpu}
+            for loss, rate, wait in columns
+        ]
+
+    def _mark(self) -> float | torch.cuda.Event:
+        if self.device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def _between(self, first: Any, second: Any) -> float:
+        if self.device.type != "cuda":
+            return cast(float, second - first)
+        return cast(float, first.elapsed_time(second) / 1000)
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
@@ -191,15 +266,35 @@ def _out_of_time(fabric: Fabric, config: TrainConfig, state: RunState) -> bool:
     return fabric.broadcast(state.seconds >= 60 * config.minutes)
 
 
+def learning_rate(state: RunState, config: TrainConfig) -> float:
+    """Return the rate of the step that follows `state`.
+
+    A function of how far the run is, so that a resumed run has nothing to restore.
+    """
+    if config.schedule == "cyclic":
+        return cyclic_rate(state.step, config)
+    share = state.step / config.steps
+    if config.minutes is not None:
+        share = max(share, state.seconds / (60 * config.minutes))
+    return cosine_rate(min(share, 1.0), config)
+
+
 def cyclic_rate(step: int, config: TrainConfig) -> float:
     """Return the triangular learning rate: `min_lr` at the ends of a cycle, `max_lr` in between.
 
-    The same numbers as `torch.optim.lr_scheduler.CyclicLR`, but a function of the step alone, so
-    that a resumed run has nothing to restore.
+    The same numbers as `torch.optim.lr_scheduler.CyclicLR`.
     """
     half = config.cycle_steps / 2
     distance = abs(step % config.cycle_steps - half) / half  # 1 at the ends, 0 in the middle
     return config.max_lr - (config.max_lr - config.min_lr) * distance
+
+
+def cosine_rate(share: float, config: TrainConfig) -> float:
+    """Return the rate after `share` (0..1) of a run: a linear rise, then a falling half cosine."""
+    if share < WARM_UP:
+        return config.min_lr + (config.max_lr - config.min_lr) * share / WARM_UP
+    fallen = (share - WARM_UP) / (1 - WARM_UP)
+    return config.min_lr + (config.max_lr - config.min_lr) * (1 + math.cos(math.pi * fallen)) / 2
 
 
 def validate(
@@ -236,23 +331,6 @@ def model_info(config: TrainConfig, manifest: Manifest) -> ModelInfo:
         spacing_range_mm=(tuple(least), tuple(most)),
         phantom=manifest.phantom,
         blank_leaking=config.blank_leaking,
-    )
-
-
-def _loader(
-    patches: PatchDataset, config: TrainConfig, fabric: Fabric, first_step: int
-) -> DataLoader[dict[str, Tensor]]:
-    sampler = StepSampler(
-        first_step, config.steps, config.batch_size, fabric.global_rank, fabric.world_size
-    )
-    return DataLoader(
-        patches,
-        batch_sampler=sampler,
-        num_workers=config.workers,
-        # Forked workers share the cached volumes; where there is no fork each gets a copy.
-        multiprocessing_context="fork" if config.workers and hasattr(os, "fork") else None,
-        prefetch_factor=4 if config.workers else None,
-        pin_memory=fabric.device.type == "cuda",
     )
 
 

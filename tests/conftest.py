@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    # Triton's kernels run on a CPU then, as Python. It must be said before Triton is imported.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 from oarfuse.data import make_phantom, prepare_openkbp
 

@@ -155,12 +155,12 @@ def test_other_devices_take_pytorchs_own_depthwise_gradients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The CPU-only gradient is never dispatched elsewhere (the meta device stands for a GPU)."""
-    from oarfuse.models import fast
+    from oarfuse.models.kernels import cpu
 
     def forbidden(*_: object) -> Tensor:
         raise AssertionError("CPU path taken")
 
-    monkeypatch.setattr(fast._DepthwiseConv3d, "apply", forbidden)
+    monkeypatch.setattr(cpu._DepthwiseConv3d, "apply", forbidden)
     with torch.device("meta"):
         block = FastFocalFuse()
         maps = [

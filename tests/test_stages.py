@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from oarfuse.data.patches import AIR_HU, PatchDataset, blank_cut_slices, cut_sli
 from oarfuse.errors import OarfuseError
 from oarfuse.inference import predict_labels
 from oarfuse.organs import OPENKBP
-from oarfuse.runs import RunFolder, export_weights
+from oarfuse.runs import RunFolder, RunState, export_weights
 from oarfuse.training import train
 from oarfuse.viewing.stages import plot_stages
 from oarfuse.weights import load_weights, read_info, save_weights, training_stages
@@ -51,9 +52,9 @@ def test_annealing_starts_from_the_weights_at_its_own_rates(
     rates = []
     log = RunFolder.log
 
-    def keep(self: RunFolder, state: object, **figures: float) -> None:
-        rates.append(figures["lr"])
-        log(self, state, **figures)  # type: ignore[arg-type]
+    def keep(self: RunFolder, state: RunState, figures: Sequence[Mapping[str, float]]) -> None:
+        rates.extend(row["lr"] for row in figures)
+        log(self, state, figures)
 
     monkeypatch.setattr(RunFolder, "log", keep)
     run = train(config, progress=False)

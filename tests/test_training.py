@@ -96,10 +96,10 @@ def test_interrupted_run_ends_with_identical_weights(
     whole = train(tiny(phantom, tmp_path / "whole"), progress=False)
     log = RunFolder.log
 
-    def stop_at_step_5(self: RunFolder, state: RunState, **figures: float) -> None:
+    def stop_at_step_5(self: RunFolder, state: RunState, figures: Any) -> None:
         if state.step == 5:
             raise KeyboardInterrupt
-        log(self, state, **figures)
+        log(self, state, figures)
 
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "log", stop_at_step_5)

@@ -9,8 +9,8 @@ Three observations carry this module; notebook 02 derives them step by step.
    matrix product.
 2. *Rows of channels.* In ``channels_last_3d`` memory a volume is a matrix with one row a voxel, and
    a 1x1x1 convolution is a matrix product with it. Interpolation is a product with a small matrix
-   along each axis. Multiplying by a one-channel gate would need a broadcast, slow on a CPU; a matrix
-   product can give the gate already repeated over the channels.
+   along each axis. Multiplying by a one-channel gate needs a broadcast, which is slow on a CPU; a
+   matrix product can give the gate already repeated over the channels.
 3. *Depth-wise gradients.* PyTorch's own take 20 to 100 times longer than they must, on a CPU and on
    a GPU. `oarfuse.models.kernels` has quick ones for both.
 

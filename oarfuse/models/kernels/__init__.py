@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from functools import cache, lru_cache
+from functools import cache
 from typing import Literal
 
 import torch

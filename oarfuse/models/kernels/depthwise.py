@@ -18,6 +18,7 @@ Triton's interpreter (``TRITON_INTERPRET=1``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -93,7 +94,7 @@ def _convolve(
 
 @triton.jit
 def _store_sums(sums, sums_ptr, C: tl.constexpr, B_ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    """Add each of the 28 sums up over positions and write them, (28, C), to this program's place."""
+    """Add each of the 28 sums up over positions; write them, (28, C), to this program's place."""
     program = (tl.program_id(2) * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0)
     sums_ptr += (program + tl.program_id(0)) * 28 * C
     for tap in tl.static_range(28):
@@ -298,7 +299,7 @@ def _tap_gradient_halved(
 
 
 def _grid(
-    batch: int, sides: tuple[int, int, int], channels: int, least_planes: int
+    batch: int, sides: Sequence[int], channels: int, least_planes: int
 ) -> tuple[tuple[int, int, int], dict[str, int]]:
     """Share a map of `sides` (D, H, W) out among programs; return the grid and its arguments."""
     depth, height, width = sides
@@ -324,10 +325,6 @@ def _taps(weight: Tensor) -> Tensor:
     return weight.flatten(1).t().float().contiguous()
 
 
-def _halved(sides: tuple[int, int, int]) -> tuple[int, int, int]:
-    return (sides[0] + 1) // 2, (sides[1] + 1) // 2, (sides[2] + 1) // 2
-
-
 @torch.library.custom_op("oarfuse::depthwise_conv3d", mutates_args=())
 def depthwise_conv3d(rows: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
     """Convolve rows ``(B, D, H, W, C)`` channel by channel with 3x3x3 taps and zero padding of 1.
@@ -346,7 +343,7 @@ def depthwise_conv3d(rows: Tensor, weight: Tensor, bias: Tensor | None, stride: 
     has_bias = bias is not None
     output = depthwise_conv3d_fake(rows, weight, bias, stride)
     source = (rows, taps, bias if has_bias else taps, output)
-    grid, arguments = _grid(batch, tuple(output.shape[1:4]), channels, least_planes=4)
+    grid, arguments = _grid(batch, output.shape[1:4], channels, least_planes=4)
     if stride == 1:
         _convolve[grid](*source, *sides, HAS_BIAS=has_bias, **arguments)
     else:
@@ -369,7 +366,7 @@ def depthwise_conv3d_input_gradient(
     batch, *out_sides, channels = gradient.shape
     taps = _taps(weight)
     output = gradient.new_empty(batch, *sides, channels)
-    grid, arguments = _grid(batch, tuple(out_sides), channels, least_planes=4)
+    grid, arguments = _grid(batch, out_sides, channels, least_planes=4)
     if stride == 1:
         taps = taps.flip(0)
         source = (gradient, taps, taps, output)
@@ -388,7 +385,7 @@ def _(gradient: Tensor, weight: Tensor, sides: list[int], stride: int) -> Tensor
 def depthwise_conv3d_tap_gradient(gradient: Tensor, rows: Tensor, stride: int) -> Tensor:
     """Return ``(28, C)`` float32: the gradient of the 27 taps and, last, of the bias."""
     batch, *sides, channels = rows.shape
-    out_sides = tuple(gradient.shape[1:4])
+    out_sides = gradient.shape[1:4]
     # Adding up over positions costs a program as much as some 20 planes: fewer, longer walks.
     grid, arguments = _grid(batch, out_sides, channels, least_planes=16)
     sums = rows.new_empty(grid[0] * grid[1] * grid[2], 28, channels, dtype=torch.float32)

@@ -24,7 +24,7 @@ _SIZES = ("voxels", "share", "shares")
 
 @triton.jit
 def _read(x_ptr, sample, first, last, voxels, C: tl.constexpr, ROWS: tl.constexpr):
-    """Read up to `ROWS` rows of a sample from `first` on as float32; return offsets and mask too."""
+    """Read up to `ROWS` rows of a sample from `first` on as float32, with offsets and mask."""
     row = first + tl.arange(0, ROWS)[:, None]
     offset = (sample * voxels + row) * C + tl.arange(0, C)[None, :]
     mask = (row < last) & (offset >= 0)
@@ -174,7 +174,7 @@ def _shares(rows: Tensor) -> tuple[tuple[int, int], tuple[int, int, int], dict[s
 def _instance_norm(
     rows: Tensor, weight: Tensor, bias: Tensor, eps: float, relu: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return the normalised rows, and mean and 1 / deviation ``(B, 2, C)`` for the backward pass."""
+    """Return the normalised rows, and ``(B, 2, C)`` mean and 1 / deviation, for the gradient."""
     grid, sizes, constants = _shares(rows)
     channels = rows.shape[-1]
     shares = rows.new_empty(grid[1], grid[0], 2, channels, dtype=torch.float32)
