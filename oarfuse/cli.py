@@ -271,11 +271,14 @@ def _predict(options: argparse.Namespace) -> None:
         mirror=options.mirror,
         adapt_steps=options.adapt,
         device=options.device,
+        precision=options.precision,
     )
     print(written)
 
 
 def _add_inference_options(parser: argparse.ArgumentParser) -> None:
+    from oarfuse.config import PRECISIONS
+
     parser.add_argument(
         "--mirror", action="store_true", help="average with the mirrored volume's prediction"
     )
@@ -287,6 +290,12 @@ def _add_inference_options(parser: argparse.ArgumentParser) -> None:
         help="darr: fit a copy of the network to each CT by its jigsaw (the method's own: 10)",
     )
     parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="of the network's arithmetic (default: bfloat16 where the hardware has it)",
+    )
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -321,6 +330,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         mirror=options.mirror,
         adapt_steps=options.adapt,
         device=options.device,
+        precision=options.precision,
         smoke=options.smoke,
         save_predictions=options.save_predictions,
         slice_side=options.slices,

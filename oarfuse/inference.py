@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +20,7 @@ from oarfuse.data.nifti import read_ct, write_labels_like
 from oarfuse.data.patches import blank_cut_slices, body_box, scale_window
 from oarfuse.errors import OarfuseError
 from oarfuse.pretrained import find_weights
-from oarfuse.runtime import autocast, choose_device, keep_freed_memory
+from oarfuse.runtime import autocast, choose_device, choose_precision, keep_freed_memory
 from oarfuse.weights import ModelInfo, load_weights
 
 # Air around the body that is kept when cropping, in voxels.
@@ -40,7 +43,8 @@ def predict_labels(
     Parameters
     ----------
     model
-        The network, for instance from `oarfuse.weights.load_weights`.
+        The network, for instance from `oarfuse.weights.load_weights`. Its device and its modes
+        (training or evaluation) are afterwards what they were.
     image_hu
         (D, H, W) HU, axes toward superior, posterior, left.
     info
@@ -50,6 +54,10 @@ def predict_labels(
         window there is only one.
     mirror
         Average with the prediction of the mirrored volume (twice the time).
+    device
+        ``cpu``, ``cuda`` or ``cuda:1``; a GPU if there is one, when omitted.
+    precision
+        One of `oarfuse.config.PRECISIONS`; ``auto`` is `oarfuse.runtime.choose_precision`'s choice.
     adapt_steps
         Before, fit a copy of the network to this image by so many steps; see `adapt_to_image`.
 
@@ -61,13 +69,12 @@ def predict_labels(
     Raises
     ------
     OarfuseError
-        If the CT is no volume, or the network cannot adapt.
+        If the CT is no volume, the network cannot adapt, or its scores are not finite.
     """
     if image_hu.ndim != 3:
         raise OarfuseError(f"A CT has the axes (D, H, W), not the shape {image_hu.shape}.")
     keep_freed_memory()
     chosen = choose_device(device)
-    model = model.to(chosen).eval()
     if info.blank_leaking:
         image_hu = blank_cut_slices(image_hu)
     box = tuple(
@@ -76,16 +83,18 @@ def predict_labels(
     )
     image = torch.from_numpy(image_hu[box].copy()).to(chosen)
     volume = scale_window(image, info.window_hu)[None, None]  # (1, 1, D, H, W)
-    if adapt_steps:
-        model = adapt_to_image(model, volume, info, steps=adapt_steps)
-    with torch.inference_mode(), autocast(chosen, precision):
-        scores = _window_scores(model, volume, info, overlap)  # (1, classes, D, H, W)
-        if mirror:
-            flipped = _window_scores(model, volume.flip(-1), info, overlap).flip(-1)
-            order = list(range(info.num_classes))
-            for left, right in info.spec.mirror_pairs:
-                order[left], order[right] = right, left
-            scores = scores + flipped[:, order]
+    with _lent(model, chosen) as network:
+        if adapt_steps:
+            network = adapt_to_image(network, volume, info, steps=adapt_steps)
+        with torch.inference_mode(), autocast(chosen, precision):
+            scores = _window_scores(network, volume, info, overlap)  # (1, classes, D, H, W)
+            if mirror:
+                flipped = _window_scores(network, volume.flip(-1), info, overlap).flip(-1)
+                order = list(range(info.num_classes))
+                for left, right in info.spec.mirror_pairs:
+                    order[left], order[right] = right, left
+                scores = scores + flipped[:, order]
+    _check_finite(scores.sum(), chosen, precision)
     labels = np.zeros(image_hu.shape, dtype=np.uint8)
     labels[box] = scores[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
     return labels
@@ -109,7 +118,7 @@ def predict_slices(
     Parameters
     ----------
     model
-        A 2D network of Table II.
+        A 2D network of Table II; left as it was.
     image_hu, device, precision
         As for `predict_labels`.
     side
@@ -118,7 +127,8 @@ def predict_slices(
     Raises
     ------
     OarfuseError
-        If the network is three-dimensional, or cannot take slices of that side.
+        If the network is three-dimensional, cannot take slices of that side, or its scores are not
+        finite.
     """
     from oarfuse.models.slicewise import SliceWise
 
@@ -133,19 +143,55 @@ def predict_slices(
             f"{model.multiple}."
         )
     chosen = choose_device(device)
-    model = model.to(chosen).eval()
     labels = np.zeros(image_hu.shape, dtype=np.uint8)
     height, width = image_hu.shape[1:]
     if info.blank_leaking:
         image_hu = blank_cut_slices(image_hu)
-    for index, hu in enumerate(image_hu):
-        scaled = scale_window(torch.from_numpy(hu), info.window_hu).numpy()
-        small = zoom(scaled, (side / height, side / width), order=3)
-        batch = torch.from_numpy(small)[None, None, None].to(chosen)  # (1, 1, 1, side, side)
-        with torch.inference_mode(), autocast(chosen, precision):
-            classes = model(batch)[0, :, 0].argmax(dim=0).to(torch.uint8).cpu().numpy()
-        labels[index] = zoom(classes, (height / side, width / side), order=0)
+    total = torch.zeros((), device=chosen)
+    with _lent(model, chosen) as network:
+        for index, hu in enumerate(image_hu):
+            scaled = scale_window(torch.from_numpy(hu), info.window_hu).numpy()
+            small = zoom(scaled, (side / height, side / width), order=3)
+            batch = torch.from_numpy(small)[None, None, None].to(chosen)  # (1, 1, 1, side, side)
+            with torch.inference_mode(), autocast(chosen, precision):
+                scores = network(batch)[0, :, 0]  # (classes, side, side)
+                total = total + scores.sum(dtype=torch.float32)
+            classes = scores.argmax(dim=0).to(torch.uint8).cpu().numpy()
+            labels[index] = zoom(classes, (height / side, width / side), order=0)
+    _check_finite(total, chosen, precision)
     return labels
+
+
+@contextmanager
+def _lent(model: nn.Module, device: torch.device) -> Iterator[nn.Module]:
+    """Lend `model` on `device` in evaluation mode, and leave it as it was.
+
+    It moves only if it is elsewhere: who predicts many cases on a GPU moves the model there first.
+    """
+    modes = {module: module.training for module in model.modules()}
+    tensor = next(chain(model.parameters(), model.buffers()), None)
+    home = device if tensor is None else tensor.device
+    try:
+        yield model.to(device).eval()
+    finally:
+        model.to(home)
+        for module, mode in modes.items():
+            module.training = mode  # each its own: a caller may have frozen some of them
+
+
+def _check_finite(total: Tensor, device: torch.device, precision: str) -> None:
+    """Raise `OarfuseError` unless the sum of all scores, a scalar, is finite.
+
+    `torch.argmax` takes the first NaN, so such scores would become a label map of background.
+    """
+    if total.isfinite():
+        return
+    chosen = choose_precision(precision, device.type)
+    if chosen == "16-mixed":
+        remedy = "choose the precision 32-true or bf16-mixed"
+    else:
+        remedy = "the weights or the CT are damaged, or training diverged, so take other ones"
+    raise OarfuseError(f"The network's scores are not finite in {chosen} precision: {remedy}.")
 
 
 def adapt_to_image(model: nn.Module, volume: Tensor, info: ModelInfo, *, steps: int) -> nn.Module:
@@ -230,7 +276,8 @@ def predict_file(
     Raises
     ------
     OarfuseError
-        If a file is missing or damaged, or the CT is no 3D volume in HU.
+        If a file is missing or damaged, the CT is no 3D volume in HU, or the network's scores are
+        not finite.
     """
     from oarfuse.postprocess import keep_largest_component
 

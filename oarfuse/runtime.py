@@ -45,7 +45,9 @@ def choose_precision(precision: str, device_type: str) -> Precision:
     if precision != "auto":
         return cast(Precision, precision)
     if device_type == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+        # A T4 emulates bfloat16 and counts as supporting it unless asked this way.
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16-mixed" if native else "16-mixed"
     # Without these instructions bfloat16 is emulated on a CPU, and slower than float32.
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16-mixed" if device_type == "cpu" and fast else "32-true"

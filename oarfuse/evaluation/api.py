@@ -101,7 +101,7 @@ def evaluate(
     ------
     OarfuseError
         If an input is missing or damaged, the weights are for another data set, the split is
-        empty, or `output` holds another evaluation.
+        empty, `output` holds another evaluation, or the network's scores are not finite.
     """
     manifest = load_manifest(data)
     cases = _cases(manifest, split)
@@ -113,6 +113,7 @@ def evaluate(
             "evaluate it on the data set that it was trained for."
         )
     chosen = choose_device(device)
+    model.to(chosen)  # once, and not there and back for each case
     output = Path(output)
     if slice_side and (mirror or adapt_steps):
         raise OarfuseError(

@@ -28,7 +28,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oarfuse.models.dense_fuse import DenseFuse, DenseLayer
-from oarfuse.models.focal_fuse import CrossScaleMix, FocalFuse, FocalLevel, FocalStream, Resample
+from oarfuse.models.focal_fuse import (
+    CrossScaleMix,
+    FocalFuse,
+    FocalLevel,
+    FocalStream,
+    Resample,
+    modulate,
+)
 from oarfuse.models.kernels import depthwise_conv3d as convolve_rows
 from oarfuse.models.kernels import linear, to_rows, to_volume
 from oarfuse.models.layers import STREAMS
@@ -201,10 +208,16 @@ def _gated_sum_by_products(
 
 
 def _global_context(rows: Tensor) -> Tensor:
-    """Average rows over the volume: ``(B, D, H, W, C) -> (B, C)``, as a product with ones."""
+    """Average rows over the volume: ``(B, D, H, W, C) -> (B, C)``, as a product with a constant.
+
+    A plain sum over a volume exceeds what float16 holds, 65,504. The constant is a power of two,
+    so that no digit is lost: about 1 / voxels, but at least float16's smallest normal number.
+    """
     flat = rows.flatten(1, 3)  # (B, D H W, C)
-    ones = flat.new_ones(flat.shape[0], 1, flat.shape[1])
-    return (ones @ flat)[:, 0].float() / flat.shape[1]
+    voxels = flat.shape[1]
+    share = 2.0 ** -min(14, voxels.bit_length() - 1)
+    shares = flat.new_full((flat.shape[0], 1, voxels), share)
+    return (shares @ flat)[:, 0].float() / (voxels * share)
 
 
 class FastFocalFuse(FocalFuse):
@@ -228,7 +241,7 @@ class FastFocalFuse(FocalFuse):
             contexts = [level[a] for level in history[1:]]
             gathered = _gated_sum(stream, first[a], contexts, self.global_context)  # Eq. 3 and 4
             modulator = _apply(gathered, stream.modulate)
-            outputs.append(to_volume(modulator * _apply(inputs[a], stream.query)))  # Eq. 5
+            outputs.append(to_volume(modulate(modulator, _apply(inputs[a], stream.query))))  # Eq. 5
         return outputs
 
 

@@ -19,6 +19,9 @@ from oarfuse.models.kernels import instance_norm
 
 STREAMS = (1, 2, 3, 4)
 Block = Literal["fast", "readable"]
+# Largest input of a decoder's convolution in float16, which ends at 65,504. Its output is at most
+# 342 times that with the published weights (the largest sum of a kernel's absolute values).
+HALF_LIMIT = 128.0
 
 
 def choose_block(block: str, *, fast: type[nn.Module], readable: type[nn.Module]) -> Any:
@@ -186,6 +189,17 @@ class Encoder(nn.Module):
         return maps
 
 
+def into_half_range(volume: Tensor) -> Tensor:
+    """Return `volume` in float16, each sample shrunk to at most `HALF_LIMIT` if it exceeds that.
+
+    For a convolution without bias that instance normalisation follows: the normalisation undoes
+    any factor, so the result stays, and no gradient need pass through the factor. Only ``eps``
+    weighs more: a channel loses a hundredth if it deviates by 1 / 6,000 of the largest input.
+    """
+    largest = volume.detach().abs().amax(dim=(1, 2, 3, 4), keepdim=True).float()  # (B, 1, 1, 1, 1)
+    return (volume * (HALF_LIMIT / largest.clamp(min=HALF_LIMIT))).half()
+
+
 class DecoderBlock(nn.Module):
     """``D[x] = ReLU(Norm(Conv3(ConvT(D[x+1]) concat Y[x])))``: Eq. 6, x falling from 4 to 1."""
 
@@ -196,7 +210,10 @@ class DecoderBlock(nn.Module):
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
         upscaled = self.up(below)  # (B, 2 C, D/2, H/2, W/2) -> (B, C, D, H, W)
-        return self.conv(torch.cat((upscaled, skip), dim=1))  # (B, 2 C, D, H, W) -> (B, C, D, H, W)
+        both = torch.cat((upscaled, skip), dim=1)
+        if upscaled.dtype == torch.float16:
+            both = into_half_range(both)
+        return self.conv(both)  # (B, 2 C, D, H, W) -> (B, C, D, H, W)
 
 
 class Decoder(nn.Module):
