@@ -87,6 +87,8 @@ class TrainStep:
         """Hand network and optimizer to Fabric; call it once, after a checkpoint was loaded."""
         if self.mode == "compiled":
             self.network.compile(dynamic=False)
+        if self.mode != "eager":  # every step has the same shapes: trying kernels once pays
+            torch.backends.cudnn.benchmark = True
         model, optimizer = self.fabric.setup(self.network, self.optimizer)
         self._model, self._fabric_optimizer = model, optimizer
         self._has_auxiliary = hasattr(self.network, "auxiliary_loss")  # DARR: needs no labels

