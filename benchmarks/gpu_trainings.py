@@ -133,12 +133,14 @@ def main() -> None:
         minutes=options.minutes,
         smoke=options.smoke,
     )
+    # The records first: they are small, and the time may end while the weights are written.
     with tarfile.open(options.output / "records.tar", "w") as records:
         for folder in folders:
-            export_weights(folder, options.output / f"{folder.name}.safetensors")
             for name in (CONFIG, ENVIRONMENT, LOG, VALIDATION):
                 if (folder / name).exists():
                     records.add(folder / name, f"{folder.name}/{name}")
+    for folder in folders:
+        export_weights(folder, options.output / f"{folder.name}.safetensors")
 
 
 if __name__ == "__main__":

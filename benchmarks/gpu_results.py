@@ -1,0 +1,57 @@
+"""Take what `gpu_trainings.py` wrote into results/openkbp/gpu, scored on the validation patients.
+
+    python benchmarks/gpu_results.py OUT --data PREPARED
+
+For each OUT/NAME.safetensors: its records from records.tar, and what `oarfuse evaluate` says of
+these half-precision weights. Then `python data_scripts/update_readme.py` brings README up to date,
+and `data_scripts/publish_weights.py OUT/runs/NAME` publishes one of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tarfile
+from pathlib import Path
+
+from gpu_trainings import RESULTS
+
+from oarfuse.evaluation import evaluate
+from oarfuse.files import sha256
+from oarfuse.runs import WEIGHTS
+
+SCORES = ("metrics.csv", "metrics_largest_component.csv", "summary.json", "summary.md")
+
+
+def collect(output: Path, data: Path) -> list[Path]:
+    """Return the folders that were written."""
+    runs = output / "runs"
+    with tarfile.open(output / "records.tar") as records:
+        records.extractall(runs, filter="data")
+    written = []
+    for weights in sorted(output.glob("*.safetensors")):
+        folder = runs / weights.stem
+        shutil.copyfile(weights, folder / WEIGHTS)
+        scores = output / "scores" / f"{weights.stem}-{sha256(weights)[:10]}"
+        evaluate(folder / WEIGHTS, data, "validation", scores)
+        target = RESULTS / weights.stem
+        target.mkdir(parents=True, exist_ok=True)
+        for path in [*(scores / name for name in SCORES), *folder.glob("*.json")]:
+            shutil.copyfile(path, target / path.name)
+        for path in folder.glob("*.csv"):
+            shutil.copyfile(path, target / path.name)
+        written.append(target)
+    return written
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("output", type=Path, help="what gpu_trainings.py wrote")
+    parser.add_argument("--data", type=Path, required=True, help="prepared folder")
+    options = parser.parse_args()
+    for folder in collect(options.output, options.data):
+        print(folder)
+
+
+if __name__ == "__main__":
+    main()
