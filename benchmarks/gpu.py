@@ -43,6 +43,7 @@ RESULTS = Path(__file__).parent / "results" / "gpu.json"
 PATCH = (96, 64, 64)
 METHODS = ("oarfocalfusenet", "msf3d", "unet3d", "attunet", "dynunet", "unetr", "swinunetr")
 PROPOSED = ("oarfocalfusenet", "msf3d")
+SMOKE_SIDE = ("oarfocalfusenet", {}, 2)
 # name, options, batch, precision, mode
 Side = tuple[str, dict[str, Any], int, str, str]
 
@@ -222,7 +223,7 @@ def measure_prediction(device: Device, data: Path | None) -> list[dict[str, Any]
     if data is not None and not device.smoke:
         image = load_case(load_manifest(data).split("validation")[0]).image
     found = []
-    for name in (*PROPOSED, "dynunet"):
+    for name in PROPOSED[:1] if device.smoke else (*PROPOSED, "dynunet"):
         info = ModelInfo(
             name,
             "openkbp",
@@ -293,7 +294,7 @@ def main() -> None:
         if part in options.only:
             rows: list[dict[str, Any]] = []
             for side in chosen:
-                if side[0] not in options.models or (options.smoke and side[2] == 8):
+                if side[0] not in options.models or (options.smoke and side[:3] != SMOKE_SIDE):
                     continue
                 try:
                     rows.append(measure_step(device, side))

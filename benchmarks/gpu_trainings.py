@@ -76,7 +76,8 @@ def runs() -> list[Run]:
 
 def command(run: Run, data: Path, folder: Path, *, minutes: float, smoke: bool) -> list[str]:
     recipe: dict[str, Any] = SMOKE if smoke else RECIPE | {"minutes": minutes}
-    options = run.options | ({"width": 2} if smoke else {})
+    small = smoke and run.model in ("oarfocalfusenet", "msf3d")
+    options = run.options | ({"width": 2} if small else {})
     words = [sys.executable, "-m", "oarfuse.cli", "train", "--data", str(data)]
     words += ["--model", run.model, "--output", str(folder), "--seed", str(run.seed)]
     words += ["--model-options", json.dumps(options)]

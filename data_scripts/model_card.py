@@ -48,6 +48,7 @@ def _card(path: Path) -> str:
         f"# {title} for {spec.title}: model card",
         "**Not for clinical use.** These weights serve teaching and the comparison of methods. No "
         "patient may be treated, and no dose planned, on what they draw.",
+        _superseded(path.stem, about),
         "## Use",
         "```python\nimport oarfuse\n\n"
         f'model, info = oarfuse.load_pretrained("{path.stem}")\n```\n\n'
@@ -67,8 +68,8 @@ def _card(path: Path) -> str:
         "## Training",
         _stages(about["stages"]),
         f"![Validation DSC against minutes](../{about['results']}/curve.png)",
-        "Loss: Dice and cross-entropy in equal parts; Adam; triangular cyclic rate between the two "
-        "given; patches around organs, rotated, scaled, mirrored (left and right labels exchanged) "
+        "Loss: Dice and cross-entropy in equal parts; Adam; the rate between the two given; "
+        "patches around organs, rotated, scaled, mirrored (left and right labels exchanged) "
         "and changed in intensity; the moving average of the weights is what was validated, and "
         "the stage's best on validation what was kept. All stored options: "
         f"`{path.name}`.",
@@ -97,6 +98,11 @@ def _card(path: Path) -> str:
         "MIT, as the code. Made from the committed result files by `data_scripts/model_card.py`.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _superseded(name: str, about: dict[str, Any]) -> str:
+    newest = f"{about['model']}-{about['dataset']}"
+    return "" if name == newest else f"[{newest}]({newest}.md) has replaced these weights."
 
 
 def other_evaluations(folder: Path, digest: str) -> dict[str, dict[str, Any]]:
@@ -136,15 +142,19 @@ def total(stages: list[dict[str, Any]]) -> str:
 
 
 def _stages(stages: list[dict[str, Any]]) -> str:
-    heads = ["stage", "starts from", "steps", "minutes", "rate", "cycle", "batch", "patch",
+    heads = ["stage", "starts from", "steps", "minutes", "rate", "schedule", "batch", "patch",
              "average's decay", "seed", "commit", "validation DSC in training"]  # fmt: skip
     lines = [table_row(heads), "|" + "---|" * len(heads)]
     for number, stage in enumerate(stages, start=1):
         config = stage["config"]
         dsc = stage["validation_dsc"]
         start = "random weights" if config["init"] is None else f"stage {number - 1}"
-        cells = [number, start, stage["step"], f"{stage['minutes']:.0f}",
-                 f"{config['min_lr']:g} to {config['max_lr']:g}", config["cycle_steps"],
+        cosine = (
+            config.get("schedule") == "cosine"
+        )  # over all steps; else triangles, again and again
+        cells = [number, start, stage["step"], f"{stage['minutes']:.1f}",
+                 f"{config['min_lr']:g} to {config['max_lr']:g}",
+                 "one cosine" if cosine else f"triangles of {config['cycle_steps']} steps",
                  config["batch_size"], "x".join(map(str, config["patch_size"])),
                  config["ema_decay"], stage["seed"], stage["commit"] or "not recorded",
                  "not validated" if dsc is None else f"{dsc:.4f}"]  # fmt: skip

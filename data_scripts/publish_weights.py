@@ -142,7 +142,28 @@ def _view(
     )
 
 
-def publish(run: Path, data: Path, *, mirror: bool, folders: Sequence[Path]) -> Path:
+def keep_earlier(name: str, results: Path) -> Path | None:
+    """Copy published weights and their results to NAME-v1, NAME-v2, ...; return the new file.
+
+    Who named the weights in a script before can still have the same ones.
+    """
+    weights = ROOT / "weights"
+    if not (weights / f"{name}.safetensors").exists():
+        return None
+    number = len(list(weights.glob(f"{name}-v*.safetensors"))) + 1
+    kept, folder = f"{name}-v{number}", results.parent / "earlier" / f"{results.name}-v{number}"
+    shutil.copytree(results, folder)
+    shutil.rmtree(results / "other_evaluations", ignore_errors=True)  # of the earlier weights
+    about = json.loads((weights / f"{name}.json").read_text(encoding="utf-8"))
+    about |= {"name": kept, "results": folder.relative_to(ROOT).as_posix()}
+    shutil.copyfile(weights / f"{name}.safetensors", weights / f"{kept}.safetensors")
+    write_json(weights / f"{kept}.json", about)
+    return weights / f"{kept}.safetensors"
+
+
+def publish(
+    run: Path, data: Path, *, mirror: bool, folders: Sequence[Path], keep: bool = False
+) -> Path:
     """Do all of it and return the weights file."""
     model, info = load_weights(run / WEIGHTS)
     if info.phantom:
@@ -161,6 +182,8 @@ def publish(run: Path, data: Path, *, mirror: bool, folders: Sequence[Path]) -> 
     scores = work / f"{digest[:10]}{'-mirror' if mirror else ''}"
     evaluation = evaluate(half, data, "validation", scores, mirror=mirror, save_predictions=True)
 
+    if keep:
+        keep_earlier(name, results)
     for file in SCORES:
         with atomic_path(results / file) as temporary:
             temporary.write_bytes((scores / file).read_bytes())
@@ -195,6 +218,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="prepared folder")
     parser.add_argument("--mirror", action="store_true", help="score with mirrored averaging")
     parser.add_argument(
+        "--keep-earlier",
+        action="store_true",
+        help="keep the weights that are replaced under a versioned name",
+    )
+    parser.add_argument(
         "--stages",
         type=Path,
         nargs="+",
@@ -204,7 +232,14 @@ def main() -> None:
     )
     options = parser.parse_args()
     try:
-        print(publish(options.run, options.data, mirror=options.mirror, folders=options.stages))
+        path = publish(
+            options.run,
+            options.data,
+            mirror=options.mirror,
+            folders=options.stages,
+            keep=options.keep_earlier,
+        )
+        print(path)
     except OarfuseError as error:
         raise SystemExit(f"publish_weights: {error}") from None
 

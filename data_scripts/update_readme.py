@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 from experiments import RESULTS as EXPERIMENTS
 from experiments_report import page, processors, readme_block, training_sessions
+from gpu_report import gpu_block
 from ledger_scores import ledger_text
 from markdown_row import row as table_row
 from model_card import cards, other_evaluations, total
@@ -114,6 +115,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "results": results_block,
     "experiments": readme_block,
     "performance": performance_block,
+    "gpu": gpu_block,
 }
 
 

@@ -20,7 +20,13 @@ from oarfuse.data.nifti import read_ct, write_labels_like
 from oarfuse.data.patches import blank_cut_slices, body_box, scale_window
 from oarfuse.errors import OarfuseError
 from oarfuse.pretrained import find_weights
-from oarfuse.runtime import autocast, choose_device, choose_precision, keep_freed_memory
+from oarfuse.runtime import (
+    autocast,
+    choose_device,
+    choose_precision,
+    keep_freed_memory,
+    missing_operators_said,
+)
 from oarfuse.weights import ModelInfo, load_weights
 
 # Air around the body that is kept when cropping, in voxels.
@@ -88,7 +94,7 @@ def predict_labels(
     with _lent(model, chosen) as network:
         if adapt_steps:
             network = adapt_to_image(network, volume, info, steps=adapt_steps)
-        with torch.inference_mode(), autocast(chosen, precision):
+        with missing_operators_said(), torch.inference_mode(), autocast(chosen, precision):
             scores = _window_scores(network, volume, info, overlap)  # (1, classes, D, H, W)
             if mirror:
                 flipped = _window_scores(network, volume.flip(-1), info, overlap).flip(-1)

@@ -228,12 +228,21 @@ class RunFolder:
                 self.rows[name] = frame[frame["step"] <= state.step].to_dict("records")
         return state
 
+    def scaling(self) -> dict[str, Any]:
+        """Return float16's loss scaling from the checkpoint; empty where there is none."""
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return {}
+        _, metadata = read_safetensors(path, with_tensors=False)
+        return dict(json.loads(metadata.get("scaling", "{}")))
+
     def checkpoint(
         self,
         network: nn.Module,
         average: AveragedModel,
         optimizer: torch.optim.Optimizer,
         state: RunState,
+        scaling: Mapping[str, Any],
     ) -> None:
         """Write everything that `resume` needs, atomically, and keep the checkpoint before it.
 
@@ -252,6 +261,7 @@ class RunFolder:
             "format": _FORMAT,
             "state": json.dumps(vars(state)),
             "optimizer_step": str(step),
+            "scaling": json.dumps(dict(scaling)),
         }
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         with atomic_path(self.folder / CHECKPOINT) as temporary:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from importlib import metadata
@@ -53,10 +56,27 @@ def choose_precision(precision: str, device_type: str) -> Precision:
     return "bf16-mixed" if device_type == "cpu" and fast else "32-true"
 
 
+@contextmanager
+def missing_operators_said() -> Iterator[None]:
+    """Turn PyTorch's error on an operator that Apple's GPUs lack into a sentence."""
+    try:
+        yield
+    except NotImplementedError as error:
+        found = re.search(r"operator '([\w:.]+)'.*MPS", str(error), re.DOTALL)
+        if not found:
+            raise
+        raise OarfuseError(
+            f"Apple's GPU cannot do {found[1]} in this PyTorch: take the CPU (--accelerator cpu or "
+            f"--device cpu), or set PYTORCH_ENABLE_MPS_FALLBACK=1 before Python starts."
+        ) from error
+
+
 def choose_device(device: str | torch.device | None = None) -> torch.device:
-    """Return the asked-for device, or the first GPU, or the CPU."""
+    """Return the asked-for device, or the first GPU, or the CPU: what training chooses too."""
     if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         return torch.device(device)
     except RuntimeError:

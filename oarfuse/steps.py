@@ -8,7 +8,7 @@ running it. The whole step is therefore recorded once as a CUDA graph and replay
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from oarfuse.config import Precision, StepMode
+from oarfuse.errors import OarfuseError
 from oarfuse.models.kernels import triton_works
 
 # Steps that run one by one before the recording: libraries choose kernels and memory in them.
@@ -83,8 +84,13 @@ class TrainStep:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._done = 0
 
-    def setup(self) -> None:
-        """Hand network and optimizer to Fabric; call it once, after a checkpoint was loaded."""
+    def setup(self, scaling: Mapping[str, Any] | None = None) -> None:
+        """Hand network and optimizer to Fabric; call it once, after a checkpoint was loaded.
+
+        `scaling` is what `scaling` returned when that checkpoint was written.
+        """
+        if scaling:
+            self.fabric.strategy.precision.load_state_dict(dict(scaling))
         if self.mode == "compiled":
             self.network.compile(dynamic=False)
         if self.mode != "eager":  # every step has the same shapes: trying kernels once pays
@@ -98,6 +104,7 @@ class TrainStep:
             model.mark_forward_method("auxiliary_loss")
             self.mode = "eager"
         model.train()
+        self._taken = max((int(s["step"]) for s in self.optimizer.state.values()), default=0)
 
     def __call__(self, image: Tensor, label: Tensor, rate: float) -> Tensor:
         """Make one step and return its loss, a number on the device: reading it waits for the step.
@@ -126,6 +133,34 @@ class TrainStep:
         cast(torch.cuda.CUDAGraph, self._graph).replay()
         self.average.n_averaged += 1  # lies on the host
         return self._loss.clone()
+
+    def scaling(self) -> dict[str, Any]:
+        """Return the state of float16's loss scaling, to go on from; empty in other precisions."""
+        return self.fabric.strategy.precision.state_dict()
+
+    def tell_skipped(self, figures: list[dict[str, float]]) -> list[dict[str, float]]:
+        """Add to each row ``skipped``, the share of these steps that float16 made Adam skip.
+
+        A step is skipped where a scaled gradient is not finite, after which the scale is halved;
+        a few at the start are normal. Adam counts the steps that it takes.
+
+        Raises
+        ------
+        OarfuseError
+            If the scale has fallen so far that only a forward pass that is not finite explains it.
+        """
+        scale = self.scaling().get("scale")
+        if scale is None:
+            return figures
+        if scale < 1:
+            raise OarfuseError(
+                "float16 gives gradients that are not finite, however small the loss is scaled: "
+                "train with --precision bf16-mixed or 32-true."
+            )
+        taken = max((int(s["step"]) for s in self.optimizer.state.values()), default=0)
+        skipped = 1 - (taken - self._taken) / len(figures)
+        self._taken = taken
+        return [row | {"skipped": skipped} for row in figures]
 
     def _run(self, image: Tensor, label: Tensor) -> Tensor:
         loss = self._descend(image, label)

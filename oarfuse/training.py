@@ -28,7 +28,7 @@ from oarfuse.models import build_model
 from oarfuse.models.kernels import backend
 from oarfuse.pretrained import find_weights
 from oarfuse.runs import LOG_EVERY, RunFolder, RunState, has_checkpoint
-from oarfuse.runtime import choose_precision, environment, keep_freed_memory
+from oarfuse.runtime import choose_precision, environment, keep_freed_memory, missing_operators_said
 from oarfuse.steps import TrainStep, choose_mode
 from oarfuse.weights import ModelInfo, load_state, read_safetensors
 
@@ -67,7 +67,8 @@ def train(
     # The network and the folder come before the launch of further processes: what is wrong with
     # them is then said once, and nobody waits for a process that has given up.
     network = _new_network(config, manifest)
-    with RunFolder(config, rank=_rank(fabric, config), watch=watch) as run:
+    rank = _rank(fabric, config)
+    with RunFolder(config, rank=rank, watch=watch) as run, missing_operators_said():
         fabric.launch()
         return _train(fabric, config, manifest, network, run, progress)
 
@@ -101,7 +102,7 @@ def _train(
     state = run.resume(network, step.average, step.optimizer)
     if state.step >= config.steps or _out_of_time(fabric, config, state):
         return Path(config.output)  # a finished run stays as it is
-    step.setup()
+    step.setup(run.scaling())
     run.record_environment(
         environment(fabric.device)
         | {"precision": precision, "step": step.mode, "kernels": backend(fabric.device, 16)}
@@ -140,7 +141,7 @@ def _train(
 
         figures = clock.read()
         state.seconds += sum(row["seconds"] for row in figures)
-        run.log(state, figures)
+        run.log(state, step.tell_skipped(figures))
         last = last or _out_of_time(fabric, config, state)
         if last or validates:
             scores: dict[str, float] = {}
@@ -151,7 +152,7 @@ def _train(
                 run.save_weights(step.average.module, info, state)
             bar.set_postfix(loss=f"{figures[-1]['loss']:.3f}", dsc=f"{state.best:.4f}")
         if last or saves:
-            run.checkpoint(network, step.average, step.optimizer, state)
+            run.checkpoint(network, step.average, step.optimizer, state, step.scaling())
         if last:
             break
         clock.start()
@@ -233,6 +234,10 @@ class Clock:
 def make_fabric(config: TrainConfig) -> Fabric:
     """Return Fabric for the devices and the precision that the configuration asks for."""
     gpu = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    if config.precision == "16-mixed" and not gpu:
+        raise OarfuseError(
+            "Training in 16-mixed needs a CUDA GPU: choose the precision bf16-mixed or 32-true."
+        )
     precision = choose_precision(config.precision, "cuda" if gpu else "cpu")
     # Its notice of the precision would stand in red in every notebook that trains. What it tells
     # of several processes comes from another logger and is wanted.

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
+
+from small_data import write_small_data
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -50,6 +54,29 @@ def test_pipeline_measures_all_three_parts() -> None:
         "loader",
         "predict",
     ]
+
+
+def test_quarter_of_an_hour_runs_through_without_a_gpu(tmp_path: Path) -> None:
+    """Tests, benchmark and a training of what the results lack, tiny, as it will run on a GPU."""
+    write_small_data(tmp_path / "data")
+    done = subprocess.run(
+        ["benchmarks/gpu_quarter.sh", str(tmp_path / "data"), str(tmp_path / "out"), "--smoke"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0 and "ended with" not in said, said
+    found = json.loads((tmp_path / "out/gpu.json").read_text(encoding="utf-8"))
+    assert found["smoke"] and {"kernels", "steps", "prediction", "feeding"} <= found.keys()
+    assert all("milliseconds" in row for row in found["steps"])
+    assert "skipped" in (tmp_path / "out/tests.txt").read_text(encoding="utf-8")
+    (weights,) = (tmp_path / "out").glob("*.safetensors")
+    assert not (ROOT / "results/openkbp/gpu" / weights.stem).exists()  # it was lacking
+    with tarfile.open(tmp_path / "out/records.tar") as records:
+        assert f"{weights.stem}/validation.csv" in records.getnames()
 
 
 def test_overfitting_goes_on_in_its_file(tmp_path: Path) -> None:

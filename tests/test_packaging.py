@@ -22,7 +22,8 @@ CONDA = {
 
 
 def split(requirement: str) -> tuple[str, str]:
-    name, bound = re.fullmatch(r"([\w.-]+)(.*)", requirement.strip()).groups()  # type: ignore[union-attr]
+    plain = requirement.partition(";")[0]  # without a marker of the platform
+    name, bound = re.fullmatch(r"([\w.-]+)(.*)", plain.strip()).groups()  # type: ignore[union-attr]
     return name.lower(), bound
 
 

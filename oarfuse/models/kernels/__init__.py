@@ -104,7 +104,8 @@ def depthwise_conv3d(
             weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
     if chosen == "cpu":
         return cpu.depthwise_conv3d(rows, weight, bias, stride)
-    if chosen == "triton" and weight.shape[-1] == 3 and stride in (1, 2):
+    small = rows[0].numel() < 2**31  # the kernels count a sample's elements in 32 bits
+    if chosen == "triton" and small and weight.shape[-1] == 3 and stride in (1, 2):
         from oarfuse.models.kernels import depthwise
 
         output: Tensor = depthwise.depthwise_conv3d(rows, weight, bias, stride)
