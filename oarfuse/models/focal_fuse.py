@@ -154,22 +154,44 @@ class CrossScaleMix(nn.Module):
         return self.mix(torch.cat(parts, dim=1))  # (B, up to 240, D_a, H_a, W_a) -> (B, C_a, ..)
 
 
+@dataclass(frozen=True)
+class FocalFuseOptions:
+    """The focal-fuse block's options, as `FocalFuse` describes them.
+
+    Raises
+    ------
+    OarfuseError
+        If a value is out of range.
+    """
+
+    focal_levels: int = 2
+    exchange: bool = True
+    gates: bool = True
+    global_context: bool = True
+    pooling: Pooling = "avg"
+    down_kernel: int = 3
+
+    def __post_init__(self) -> None:
+        if self.focal_levels not in (1, 2, 3, 4):
+            raise OarfuseError(f"focal_levels is {self.focal_levels!r}: choose 1, 2, 3 or 4.")
+        if self.pooling not in ("avg", "max"):
+            raise OarfuseError(f"pooling is {self.pooling!r}: choose 'avg' or 'max'.")
+        if self.down_kernel not in (3, 5):
+            raise OarfuseError(f"down_kernel is {self.down_kernel!r}: choose 3 or 5.")
+
+
 class FocalLevel(nn.Module):
     """``F[a,l] = GELU(DWConv3(Conv1(F[a,l-1], F[b,l-1], F[c,l-1], F[d,l-1])))`` (Eq. 2)."""
 
-    def __init__(
-        self,
-        channels: Sequence[int],
-        stream: int,
-        *,
-        exchange: bool,
-        pooling: Pooling,
-        down_kernel: int,
-    ) -> None:
+    def __init__(self, channels: Sequence[int], stream: int, options: FocalFuseOptions) -> None:
         super().__init__()
         width = channels[stream - 1]
         self.fuse = CrossScaleMix(
-            channels, stream, exchange=exchange, pooling=pooling, down_kernel=down_kernel
+            channels,
+            stream,
+            exchange=options.exchange,
+            pooling=options.pooling,
+            down_kernel=options.down_kernel,
         )
         self.depthwise = TrustedConv3d(width, width, kernel_size=3, padding=1, groups=width)
 
@@ -182,29 +204,15 @@ class FocalLevel(nn.Module):
 class FocalStream(nn.Module):
     """The layers of one resolution stream ``a``: projection, focal levels, gates, modulation."""
 
-    def __init__(
-        self,
-        channels: Sequence[int],
-        stream: int,
-        *,
-        focal_levels: int,
-        exchange: bool,
-        gates: bool,
-        global_context: bool,
-        pooling: Pooling,
-        down_kernel: int,
-    ) -> None:
+    def __init__(self, channels: Sequence[int], stream: int, options: FocalFuseOptions) -> None:
         super().__init__()
         width = channels[stream - 1]
         self.project = nn.Conv3d(width, width, kernel_size=1)  # Eq. 1
         self.levels = nn.ModuleList(
-            FocalLevel(
-                channels, stream, exchange=exchange, pooling=pooling, down_kernel=down_kernel
-            )
-            for _ in range(focal_levels)
+            FocalLevel(channels, stream, options) for _ in range(options.focal_levels)
         )
-        count = focal_levels + int(global_context)
-        self.gate = nn.Conv3d(width, count, kernel_size=1) if gates else None  # Eq. 3
+        count = options.focal_levels + int(options.global_context)
+        self.gate = nn.Conv3d(width, count, kernel_size=1) if options.gates else None  # Eq. 3
         self.modulate = nn.Conv3d(width, width, kernel_size=1)  # the linear layer after Eq. 4
         self.query = nn.Conv3d(width, width, kernel_size=1)  # Linear(I[a]) in Eq. 5
 
@@ -237,27 +245,12 @@ class FocalFuse(nn.Module):
         down_kernel: int = 3,
     ) -> None:
         super().__init__()
-        if focal_levels not in (1, 2, 3, 4):
-            raise OarfuseError(f"focal_levels is {focal_levels!r}: choose 1, 2, 3 or 4.")
-        if pooling not in ("avg", "max"):
-            raise OarfuseError(f"pooling is {pooling!r}: choose 'avg' or 'max'.")
-        if down_kernel not in (3, 5):
-            raise OarfuseError(f"down_kernel is {down_kernel!r}: choose 3 or 5.")
+        options = FocalFuseOptions(
+            focal_levels, exchange, gates, global_context, pooling, down_kernel
+        )
         self.focal_levels = focal_levels
         self.global_context = global_context
-        self.streams = nn.ModuleList(
-            FocalStream(
-                channels,
-                stream,
-                focal_levels=focal_levels,
-                exchange=exchange,
-                gates=gates,
-                global_context=global_context,
-                pooling=pooling,
-                down_kernel=down_kernel,
-            )
-            for stream in STREAMS
-        )
+        self.streams = nn.ModuleList(FocalStream(channels, a, options) for a in STREAMS)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return ``[Y1, .., Y4]`` for ``[I1, .., I4]``, each ``(B, C_a, D_a, H_a, W_a)``."""

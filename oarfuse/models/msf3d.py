@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from functools import partial
 
 from oarfuse.models.dense_fuse import DenseFuse
 from oarfuse.models.fast import FastDenseFuse
 from oarfuse.models.focal_fuse import Pooling
-from oarfuse.models.layers import (
-    Block,
-    Decoder,
-    Encoder,
-    channels_last,
-    check_volume,
-    choose_block,
-)
+from oarfuse.models.fusion_net import FusionNet
+from oarfuse.models.layers import Block, choose_block
 
 
-class MSF3D(nn.Module):
+class MSF3D(FusionNet):
     """The paper's convolutional multi-scale fusion network.
 
     Parameters
     ----------
-    in_channels, num_classes
-        Channels of the CT (1) and of the logits (organs and background).
-    width
-        Channels of the first encoder block (16 in the paper); each further block doubles them.
+    in_channels, num_classes, width, deep_supervision
+        See `oarfuse.models.fusion_net.FusionNet`.
     block
         ``"fast"`` or ``"readable"``: the same parameters and results (`oarfuse.models.fast`).
     dense_layers, pooling, down_kernel
         See `oarfuse.models.dense_fuse.DenseFuse`.
-    deep_supervision
-        In training mode return a list: the logits at full, half and quarter resolution, for
-        `oarfuse.losses.deep_supervision_loss`. Not in the paper.
     """
 
     def __init__(
@@ -47,17 +36,11 @@ class MSF3D(nn.Module):
         down_kernel: int = 3,
         deep_supervision: bool = False,
     ) -> None:
-        super().__init__()
-        channels = tuple(width * 2**index for index in range(5))
-        self.in_channels = in_channels
-        self.encoder = Encoder(in_channels, channels)
-        self.fuse = choose_block(block, fast=FastDenseFuse, readable=DenseFuse)(
-            channels[:4], dense_layers=dense_layers, pooling=pooling, down_kernel=down_kernel
+        chosen = choose_block(block, fast=FastDenseFuse, readable=DenseFuse)
+        super().__init__(
+            partial(chosen, dense_layers=dense_layers, pooling=pooling, down_kernel=down_kernel),
+            in_channels,
+            num_classes,
+            width=width,
+            deep_supervision=deep_supervision,
         )
-        self.decoder = Decoder(num_classes, channels, deep_supervision)
-
-    def forward(self, volume: Tensor) -> Tensor | list[Tensor]:
-        """Return logits ``(B, num_classes, D, H, W)`` for a CT ``(B, in_channels, D, H, W)``."""
-        check_volume(volume, self.in_channels)
-        *features, bottleneck = self.encoder(channels_last(volume))
-        return self.decoder(self.fuse(features), bottleneck)
