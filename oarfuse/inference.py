@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import zoom
 from torch import Tensor, nn
 
+from oarfuse.data.grids import obliquity
 from oarfuse.data.nifti import read_ct, write_labels_like
 from oarfuse.data.patches import blank_cut_slices, body_box, scale_window
 from oarfuse.errors import OarfuseError
@@ -31,6 +33,8 @@ from oarfuse.weights import ModelInfo, load_weights
 
 # Air around the body that is kept when cropping, in voxels.
 BODY_MARGIN = 4
+# A CT turned further than this (degrees) gets a warning: augmentation showed the networks less.
+MOST_OBLIQUE = 15.0
 # Windows that go through the network at once: several fill a GPU, one is quickest on a CPU.
 GPU_WINDOWS = 8
 
@@ -279,7 +283,8 @@ def predict_file(
 
     The CT may have any orientation. If its spacing lies outside of what the network was trained
     on, it is resampled to the training data's median spacing and each label is resampled back.
-    `weights` is a file, or a name of `oarfuse.pretrained_names`.
+    `weights` is a file, or a name of `oarfuse.pretrained_names`. A CT turned by more than
+    `MOST_OBLIQUE` degrees gets a warning, also in the ``descrip`` of the labels' header.
 
     Raises
     ------
@@ -292,6 +297,15 @@ def predict_file(
     model, info = load_weights(find_weights(weights))
     ct = read_ct(source)
     image = ct.array
+    note = ""
+    angle = obliquity(ct.affine)
+    if angle > MOST_OBLIQUE:
+        note = f"oarfuse: CT turned by {angle:.0f} degrees, labels may be wrong"
+        warnings.warn(
+            f"{source} is turned by {angle:.0f} degrees against the patient's axes, further than "
+            "the networks know: look at the labels, or resample the CT to straight axes first.",
+            stacklevel=2,
+        )
     sides = _sides_to_work_on(image.shape, ct.spacing_mm, info)
     if sides != image.shape:
         image = _resize(image, sides)
@@ -308,7 +322,7 @@ def predict_file(
         labels = _resize_labels(labels, ct.array.shape, info.num_classes)
     if largest_component:
         labels = keep_largest_component(labels, info.num_classes)
-    write_labels_like(output, labels, ct)
+    write_labels_like(output, labels, ct, note=note)
     return Path(output)
 
 

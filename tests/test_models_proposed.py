@@ -203,6 +203,34 @@ def test_channels_last_holds_for_one_channel() -> None:
     assert convolved.is_contiguous(memory_format=torch.channels_last_3d)
 
 
+@pytest.mark.parametrize("block", ["fast", "readable"])
+@pytest.mark.parametrize("name", PROPOSED)
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+def test_a_traced_network_is_right_at_other_sizes(name: str, block: str) -> None:
+    """`torch.jit.trace` keeps whatever is no tensor as it was for its example."""
+    torch.manual_seed(0)
+    model = oarfuse.build_model(name, width=4, block=block).eval()
+    with torch.no_grad():
+        traced = torch.jit.trace(model, torch.randn(1, 1, 32, 32, 32), check_trace=False)
+        # One with as many voxels as the example: wrong strides would fit it.
+        for sides in ((32, 32, 32), (32, 48, 64), (16, 32, 64), (16, 16, 16)):
+            volume = torch.randn(1, 1, *sides)
+            torch.testing.assert_close(traced(volume), model(volume))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("sides", [(4, 6, 8), (1, 16, 16), (1, 1, 1)])
+def test_one_channel_has_the_strides_of_channels_last(
+    batch: int, sides: tuple[int, int, int]
+) -> None:
+    volume = torch.randn(batch, 1, *sides)
+    for layout in (volume, volume.contiguous(memory_format=torch.channels_last_3d)):
+        marked = channels_last(layout)
+        _, height, width = sides
+        assert marked.stride()[1:] == (1, height * width, width, 1)
+        assert torch.equal(marked, volume)
+
+
 @pytest.mark.parametrize("name", PROPOSED)
 @pytest.mark.parametrize(
     ("shape", "said"),

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oarfuse.data.nifti import read_nifti
+from oarfuse.data.grids import Affine
+from oarfuse.data.nifti import read_nifti, require_same_grid
 from oarfuse.data.sources import SPLITS
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import DatasetSpec, get_spec
@@ -125,12 +126,15 @@ class Volume:
         Voxel size along (D, H, W).
     case
         Where it came from.
+    affine
+        (4, 4), voxel indices of `image` and `label` to mm in RAS+.
     """
 
     image: NDArray[np.int16]
     label: NDArray[np.uint8]
     spacing_mm: tuple[float, float, float]
     case: Case
+    affine: Affine
 
 
 def load_manifest(folder: str | Path) -> Manifest:
@@ -178,7 +182,8 @@ def load_case(case: Case) -> Volume:
     Raises
     ------
     OarfuseError
-        If a file is missing, damaged, or not of the shape and kind that the manifest promises.
+        If a file is missing, damaged, or not of the shape, kind and spacing that the manifest
+        promises, or if image and label lie on different grids.
     """
     image = read_nifti(case.image_path)
     label = read_nifti(case.label_path)
@@ -191,7 +196,16 @@ def load_case(case: Case) -> Volume:
                 f"{path} holds {array.dtype} {array.shape} where the manifest promises "
                 f"{np.dtype(kind)} {case.shape}: run `oarfuse prepare` again."
             )
-    return Volume(image.array, label.array, case.spacing_mm, case)
+    if not np.allclose(image.spacing_mm, case.spacing_mm, rtol=1e-3):
+        raise OarfuseError(
+            f"{case.image_path} has voxels of {image.spacing_mm} mm where the manifest promises "
+            f"{case.spacing_mm}: run `oarfuse prepare` again."
+        )
+    affine = image.array_affine
+    require_same_grid(
+        label, case.shape, affine, of="its image", remedy="run `oarfuse prepare` again"
+    )
+    return Volume(image.array, label.array, case.spacing_mm, case, affine)
 
 
 def _from_json(folder: Path, content: dict[str, Any]) -> Manifest:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import gzip
+import logging
+import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel import imageglobals
 from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import (
     apply_orientation,
     axcodes2ornt,
+    inv_ornt_aff,
     io_orientation,
     ornt_transform,
 )
@@ -21,12 +27,26 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
+from oarfuse.data.grids import (
+    Affine,
+    corners_apart,
+    difference,
+    is_sheared,
+    voxel_sizes,
+)
+from oarfuse.data.plausible import hu_problem
 from oarfuse.errors import OarfuseError
 from oarfuse.files import atomic_path
 
 _SPL = axcodes2ornt(("S", "P", "L"))
 _NIBABEL_ERRORS = (ImageFileError, HeaderDataError, WrapStructError)
 _SUFFIXES = (".nii", ".nii.gz")
+# What xyzt_units says of space; a file that says nothing (0, the most common) is in mm.
+_UNITS = {0: "mm", 1: "m", 2: "mm", 3: "micrometres"}
+# Smallest and largest side of a voxel: anything else is another unit or a typing mistake.
+SPACING_LIMITS_MM = (0.05, 20.0)
+# The header writes voxel sizes twice; programs round them differently.
+_SIZE_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -49,22 +69,34 @@ class NiftiVolume:
 
     array: NDArray[Any]
     spacing_mm: tuple[float, float, float]
-    affine: NDArray[np.float64]
+    affine: Affine
     header: nib.Nifti1Header
     path: Path
+
+    @property
+    def array_affine(self) -> Affine:
+        """(4, 4), from the voxel indices of `array` to mm in RAS+."""
+        turn = ornt_transform(io_orientation(self.affine), _SPL)
+        stored = [self.array.shape[int(axis)] for axis in turn[:, 0]]
+        return self.affine @ inv_ornt_aff(turn, stored)
 
 
 def read_nifti(path: str | Path) -> NiftiVolume:
     """Read a 3D NIfTI (1 or 2, plain or gzipped) of any orientation.
 
     Oblique volumes are turned by whole axes to the nearest superior-posterior-left order; no
-    voxel is resampled.
+    voxel is resampled. Left-handed axes are as good as right-handed ones, because the affine alone
+    says where a voxel lies. Without a stated unit the sizes are in mm.
 
     Raises
     ------
     OarfuseError
         If the file is missing or damaged, not three-dimensional, not numeric, holds NaN or
-        infinity, or lacks a usable orientation or voxel size.
+        infinity, or lacks a usable orientation or voxel size. Also if its header contradicts
+        itself, since other programs would then see other places: sform and qform that put a corner
+        more than `oarfuse.data.grids.TOLERANCE` of a voxel apart, voxel sizes that differ from the
+        affine's by 1 % or are outside of `SPACING_LIMITS_MM`, another unit than mm, sheared axes,
+        or voxels that go on after the last one.
     """
     path = Path(path)
     return parse_nifti(_read(path), path)
@@ -102,8 +134,9 @@ def parse_nifti(data: bytes, path: Path) -> NiftiVolume:
 def read_ct(path: str | Path) -> NiftiVolume:
     """Read a CT: as `read_nifti`, and its values must look like Hounsfield units.
 
-    Every CT holds air (about -1000 HU) and something denser than water; other values mean that
-    the file was windowed, normalised, stored with an offset, or is a label map.
+    Every CT holds air (about -1000 HU), soft tissue (about 0) and bone, in shares that
+    `oarfuse.data.plausible.hu_problem` knows; other values mean that the file was windowed,
+    normalised, stored with an offset, or is a label map.
 
     Returns
     -------
@@ -114,12 +147,10 @@ def read_ct(path: str | Path) -> NiftiVolume:
 
 def as_ct(volume: NiftiVolume) -> NiftiVolume:
     """Check that a volume holds Hounsfield units, as `read_ct` does."""
-    path = volume.path
-    low, high = float(volume.array.min()), float(volume.array.max())
-    if low > -200 or high < 0 or low < -32768 or high > 32767:
+    problem = hu_problem(volume.array)
+    if problem:
         raise OarfuseError(
-            f"{path} holds values from {low:g} to {high:g}, which are no CT's Hounsfield units "
-            "(air -1000, water 0): give the CT itself, without window, offset or normalisation."
+            f"{volume.path} {problem}: give the CT itself, without window, offset or normalisation."
         )
     if volume.array.dtype.kind == "f" and not (volume.array == np.rint(volume.array)).all():
         return volume
@@ -132,7 +163,9 @@ def as_ct(volume: NiftiVolume) -> NiftiVolume:
     )
 
 
-def write_labels_like(path: str | Path, labels_spl: NDArray[Any], like: NiftiVolume) -> None:
+def write_labels_like(
+    path: str | Path, labels_spl: NDArray[Any], like: NiftiVolume, *, note: str = ""
+) -> None:
     """Write a label map on the grid, orientation and affine of the file that `like` came from.
 
     Parameters
@@ -143,6 +176,8 @@ def write_labels_like(path: str | Path, labels_spl: NDArray[Any], like: NiftiVol
         (D, H, W) label values 0..255, axes as in ``like.array``.
     like
         What `read_nifti` returned for the CT.
+    note
+        Up to 79 characters for the header's ``descrip``, where a viewer shows them.
 
     Raises
     ------
@@ -161,11 +196,40 @@ def write_labels_like(path: str | Path, labels_spl: NDArray[Any], like: NiftiVol
     header = like.header.copy()
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)
+    if note:
+        header["descrip"] = note.encode("ascii", "replace")[:79]
     header["cal_min"], header["cal_max"] = 0, 0  # the CT's display window does not suit labels
     write_image(path, _class_of(header)(stored, like.affine, header))
 
 
-def in_file_order(array_spl: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
+def require_same_grid(
+    found: NiftiVolume, shape: tuple[int, ...], affine: Affine, *, of: str, remedy: str
+) -> None:
+    """Refuse a file whose voxels lie elsewhere than those of the image it belongs to.
+
+    Whole turns of the axes have been undone by reading, exactly.
+
+    Parameters
+    ----------
+    found
+        What `read_nifti` returned for the file.
+    shape, affine
+        The image's ``array.shape`` and ``array_affine``.
+    of, remedy
+        How the sentence calls the image ("its image"), and what it advises.
+
+    Raises
+    ------
+    OarfuseError
+        If the shapes differ, or a corner voxel lands more than `oarfuse.data.grids.TOLERANCE` of
+        the image's smallest voxel side away.
+    """
+    problem = difference(found.array.shape, found.array_affine, shape, affine, of=of)
+    if problem:
+        raise OarfuseError(f"{found.path} {problem}: {remedy}.")
+
+
+def in_file_order(array_spl: NDArray[Any], affine: Affine) -> NDArray[Any]:
     """Turn a (D, H, W) array back to the axes of the file whose affine is given."""
     return apply_orientation(array_spl, ornt_transform(_SPL, io_orientation(affine)))
 
@@ -188,9 +252,7 @@ def _class_of(header: nib.Nifti1Header) -> type[nib.Nifti1Image]:
     return nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
 
 
-def _in_spl_order(
-    sizes: NDArray[np.float64], affine: NDArray[np.float64]
-) -> tuple[float, float, float]:
+def _in_spl_order(sizes: Affine, affine: Affine) -> tuple[float, float, float]:
     """Put one number per stored axis into the order superior, posterior, left."""
     order = np.empty(3)
     for axis, target in enumerate(ornt_transform(io_orientation(affine), _SPL)[:, 0]):
@@ -209,25 +271,70 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
+class _Quiet(threading.local):
+    """Whether this thread wants nibabel silent: a faulty file gets one sentence, and ours."""
+
+    on = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not self.on
+
+
+_QUIET = _Quiet()
+imageglobals.logger.addFilter(_QUIET.filter)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    _QUIET.on = True
+    try:
+        yield
+    finally:
+        _QUIET.on = False
+
+
 def _parse(data: bytes, path: Path) -> nib.Nifti1Image:
     try:
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
         second = data[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")  # NIfTI-2's header size, 540
         kind = nib.Nifti2Image if second else nib.Nifti1Image
-        image = kind.from_bytes(data)
-        stored = kind.header_class(data[: kind.header_class.sizeof_hdr], check=False)
+        with _quiet():
+            image = kind.from_bytes(data)
+            stored = kind.header_class(data[: kind.header_class.sizeof_hdr], check=False)
     except (OSError, EOFError, ValueError, zlib.error, *_NIBABEL_ERRORS) as error:
         raise _damaged(path, error) from error
-    # nibabel puts 1 mm in place of a size of 0, and only the sform could do without.
-    if not stored["sform_code"] and not (stored["pixdim"][1:4] > 0).all():
-        raise _bad_spacing(path, stored["pixdim"][1:4])
+    first = kind.header_class.single_vox_offset
+    if not bytes(stored["magic"]).startswith(b"n+") or not stored["vox_offset"] >= first:
+        raise OarfuseError(
+            f"{path} has the header of a pair (.hdr and .img) or one whose voxels begin inside "
+            "of it: export it as one .nii file."
+        )
+    # As stored: nibabel puts 1 mm in place of a size of 0, and drops a minus.
+    sizes = stored["pixdim"][1:4]
+    if not (np.isfinite(sizes) & (sizes > 0)).all():
+        raise _bad_spacing(path, sizes)
+    unit = _UNITS.get(int(stored["xyzt_units"]) & 7, "an unknown unit")
+    if unit != "mm":
+        raise OarfuseError(f"{path} says that its places are in {unit}: export it in mm.")
+    plane = int(np.prod([max(int(side), 1) for side in stored["dim"][1:3]]))
+    end = int(stored["vox_offset"]) + int(np.prod(image.shape)) * image.get_data_dtype().itemsize
+    if len(data) - end >= plane * image.get_data_dtype().itemsize:
+        raise OarfuseError(
+            f"{path} goes on for {len(data) - end} bytes after the last voxel that its header "
+            "tells of, so its shape or type of voxels is not what it says: export it again."
+        )
     return image
 
 
 def _bad_spacing(path: Path, sizes: NDArray[Any]) -> OarfuseError:
-    words = ", ".join(f"{float(size):g}" for size in sizes)
-    return OarfuseError(f"{path} has voxel sizes {words} mm: export it with its true spacing.")
+    return OarfuseError(
+        f"{path} has voxel sizes {_words(sizes)} mm: export it with its true spacing."
+    )
+
+
+def _words(sizes: NDArray[Any]) -> str:
+    return ", ".join(f"{float(size):g}" for size in sizes)
 
 
 def _damaged(path: Path, error: Exception) -> OarfuseError:
@@ -235,7 +342,7 @@ def _damaged(path: Path, error: Exception) -> OarfuseError:
     return OarfuseError(f"{path} is damaged or no NIfTI ({reason}): copy or export the file again.")
 
 
-def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
+def _checked_affine(path: Path, image: nib.Nifti1Image) -> Affine:
     header = image.header
     if not header["sform_code"] and not header["qform_code"]:
         raise OarfuseError(
@@ -243,11 +350,46 @@ def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
             "export it with its orientation."
         )
     affine = np.asarray(image.affine, np.float64)
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    sizes = voxel_sizes(affine)
     if not np.isfinite(affine).all() or (sizes <= 0).any():
         raise _bad_spacing(path, sizes)
     if np.linalg.matrix_rank(affine[:3, :3] / sizes) < 3 or np.isnan(io_orientation(affine)).any():
         raise OarfuseError(
             f"{path} has an affine that flattens the volume: export it with its orientation."
         )
+    shape = image.shape[:3]
+    if is_sheared(shape, affine):
+        raise OarfuseError(
+            f"{path} has axes that are not at right angles (a tilted gantry?): "
+            "resample it onto a rectangular grid, as dcm2niix does for its _Tilt file."
+        )
+    if not np.allclose(header["pixdim"][1:4], sizes, rtol=_SIZE_TOLERANCE):
+        raise OarfuseError(
+            f"{path} has voxel sizes {_words(header['pixdim'][1:4])} mm in its header and "
+            f"{_words(sizes)} mm in its sform: export it again, so that both agree."
+        )
+    low, high = SPACING_LIMITS_MM
+    if sizes.min() < low or sizes.max() > high:
+        raise _bad_spacing(path, sizes)
+    _check_both_forms(path, image, affine)
     return affine
+
+
+def _check_both_forms(path: Path, image: nib.Nifti1Image, affine: Affine) -> None:
+    """Refuse a file whose sform and qform disagree: programs choose differently between them."""
+    if not image.header["sform_code"] or not image.header["qform_code"]:
+        return
+    try:
+        other = np.asarray(image.header.get_qform(), np.float64)
+    except (ValueError, *_NIBABEL_ERRORS) as error:
+        raise _damaged(path, error) from error
+    if not np.isfinite(other).all():
+        raise _damaged(path, ValueError("its qform is no number"))
+    problem = difference(image.shape[:3], other, image.shape[:3], affine, of="its sform")
+    if problem:
+        axes = ["".join(nib.aff2axcodes(form)) for form in (affine, other)]
+        raise OarfuseError(
+            f"{path} has an sform ({axes[0]}) and a qform ({axes[1]}) that put its voxels "
+            f"{corners_apart(image.shape[:3], other, affine):.1f} mm apart: find out which is "
+            "true, for instance from the DICOM files, and set both to it."
+        )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oarfuse.data.manifest import Manifest, Skipped
+from oarfuse.data.plausible import Place, hu_problem, place_problem
 from oarfuse.data.prepare import Header, Job, PatientData, claim_voxels, prepare_cases
 from oarfuse.data.sources import SPLITS, Patient, Source, open_source
 from oarfuse.data.sparse_csv import (
@@ -37,6 +38,17 @@ ORGAN_FILES = {
 # 133 training and validation patients: 544, 551, 560, 571 and 1358 voxels), because a voxel weighs
 # more there. In these patients only cord and brainstem, and a parotid and the mandible, ever meet.
 OVERLAP_PRIORITY = ("spinal_cord", "brainstem", "right_parotid", "left_parotid", "mandible")
+# What holds in each patient by 45 mm or more (133 patients), so that exchanged files are found.
+PLACES = (
+    Place("right_parotid", "right", "left_parotid"),
+    Place("brainstem", "above", "spinal_cord"),
+    Place("mandible", "front", "brainstem"),
+)
+# The median CT inside of a mandible: 378 HU or more in these patients.
+LEAST_BONE_HU, LEAST_BONE_ML = 100, 10
+# A CT has 57,000 voxels or more; below this its histogram says nothing.
+LEAST_CT_VOXELS = 1000
+_VALUES = {organ.name: organ.label for organ in OPENKBP.organs}
 SPLIT_RULES = ("folders", "lexicographic")
 
 
@@ -174,18 +186,40 @@ def _load(source: Source, patient: Patient) -> PatientData:
 
     spacing = read_spacing(*read("voxel_dimensions"))
     indices, hu = read_ct(*read("ct"))
+    problem = hu_problem(hu) if hu.size >= LEAST_CT_VOXELS else None
+    if problem:
+        raise bad_file(patient.label("ct"), f"less {CT_OFFSET} {problem}")
     image = np.full(VOXELS, -CT_OFFSET, np.int16)
     image[_column_major(indices)] = hu
     label = np.zeros(VOXELS, np.uint8)
     masks = {organ: _column_major(read_mask(*read(file))) for organ, file in ORGAN_FILES.items()}
     overlap_voxels, overlaps = claim_voxels(masks, OPENKBP, OVERLAP_PRIORITY, label)
+    affine = openkbp_affine(spacing)
+    problem = place_problem(label.reshape(SHAPE, order="F"), affine, _VALUES, PLACES)
+    problem = problem or _bone_problem(image, label, spacing)
+    if problem:
+        raise bad_file(f"{patient.split}-pats/{patient.case}", problem)
     return PatientData(
         image.reshape(SHAPE, order="F"),
         label.reshape(SHAPE, order="F"),
-        openkbp_affine(spacing),
+        affine,
         overlap_voxels,
         overlaps,
     )
+
+
+def _bone_problem(
+    image: NDArray[np.int16], label: NDArray[np.uint8], spacing: tuple[float, float, float]
+) -> str | None:
+    """Say that the mandible lies on no bone, if it does: CT and masks do not belong together."""
+    inside = image[label == _VALUES["mandible"]]
+    inside = inside[inside > -CT_OFFSET]
+    if inside.size * float(np.prod(spacing)) / 1000 < LEAST_BONE_ML:
+        return None
+    median = float(np.median(inside))
+    if median >= LEAST_BONE_HU:
+        return None
+    return f"has {median:.0f} HU inside of the mandible, where bone belongs"
 
 
 def _column_major(indices: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from oarfuse.data.drawing import Canvas, Point, Shape, blend, noise, rotation
 from oarfuse.data.nifti import write_image
-from oarfuse.data.synapse import CHALLENGE_LABELS
+from oarfuse.data.synapse_labels import CHALLENGE_LABELS
 
 SHAPE = (128, 128, 48)  # posterior, left, inferior
 AIR, LUNG, GAS, FAT, SKIN, WATER = -1000, -830, -950, -100, 15, 8

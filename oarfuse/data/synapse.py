@@ -13,13 +13,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from oarfuse.data.containers import Container, check_size, open_container, several
 from oarfuse.data.manifest import Manifest, Skipped
-from oarfuse.data.nifti import NiftiVolume, as_ct, in_file_order, parse_nifti
+from oarfuse.data.nifti import as_ct, in_file_order, parse_nifti, require_same_grid
 from oarfuse.data.prepare import Header, Job, PatientData, prepare_cases
 from oarfuse.data.sources import PHANTOM_MARKER
+from oarfuse.data.synapse_labels import CHALLENGE_LABELS as CHALLENGE_LABELS
+from oarfuse.data.synapse_labels import check_challenge_labels, to_classes
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import SYNAPSE
 
@@ -27,22 +28,6 @@ from oarfuse.organs import SYNAPSE
 TRAIN = (5, 6, 7, 9, 10, 21, 23, 24, 26, 27, 28, 30, 31, 33, 34, 37, 39, 40)
 TEST = (8, 22, 38, 36, 32, 2, 29, 3, 1, 4, 25, 35)
 SPLIT_RULE = "transunet"
-# The challenge's label values; TransUNet keeps eight of the thirteen organs.
-CHALLENGE_LABELS = {
-    "spleen": 1,
-    "right_kidney": 2,
-    "left_kidney": 3,
-    "gallbladder": 4,
-    "esophagus": 5,
-    "liver": 6,
-    "stomach": 7,
-    "aorta": 8,
-    "inferior_vena_cava": 9,
-    "portal_and_splenic_vein": 10,
-    "pancreas": 11,
-    "right_adrenal_gland": 12,
-    "left_adrenal_gland": 13,
-}
 WHERE = (
     "RawData.zip of the abdomen challenge at https://www.synapse.org/Synapse:syn3193805 "
     "(it needs a free account there, and joining the challenge)"
@@ -225,50 +210,18 @@ def _load(files: Container, patient: _Patient) -> PatientData:
             "give the original download."
         )
     label = parse_nifti(files.read(*label_member), Path(label_member[1]))
-    _check_grid(image, label)
-    classes = _to_classes(label)
+    require_same_grid(
+        label,
+        image.array.shape,
+        image.array_affine,
+        of="its image",
+        remedy="give the original download",
+    )
+    check_challenge_labels(image, label)
     return PatientData(
         in_file_order(image.array, image.affine),
-        in_file_order(classes, image.affine),
+        in_file_order(to_classes(label.array), image.affine),
         image.affine,
         overlap_voxels=0,
         overlaps={},
     )
-
-
-def _check_grid(image: NiftiVolume, label: NiftiVolume) -> None:
-    """Refuse a label that lies elsewhere than its image; whole turns of the axes are undone."""
-    if image.array.shape != label.array.shape or not np.allclose(
-        image.spacing_mm, label.spacing_mm, rtol=0.01
-    ):
-        raise OarfuseError(
-            f"{label.path} has {label.array.shape} voxels of {label.spacing_mm} mm where its image "
-            f"has {image.array.shape} of {image.spacing_mm} mm: give the original download."
-        )
-    middles = [
-        volume.affine @ (*(np.array(in_file_order(volume.array, volume.affine).shape) - 1) / 2, 1.0)
-        for volume in (image, label)
-    ]
-    apart = float(np.linalg.norm(middles[0] - middles[1]))
-    if apart > min(image.spacing_mm):
-        raise OarfuseError(
-            f"{label.path} lies {apart:.1f} mm beside its image: give the original download."
-        )
-
-
-def _to_classes(label: NiftiVolume) -> NDArray[np.uint8]:
-    """Map the challenge's label values to TransUNet's eight classes."""
-    values, highest = label.array, max(CHALLENGE_LABELS.values())
-    whole = values.dtype.kind in "iu" or bool((values == np.rint(values)).all())
-    if not whole or values.min() < 0 or values.max() > highest:
-        raise OarfuseError(
-            f"{label.path} holds values other than 0 to {highest}: "
-            "give the challenge's labels, not remapped ones."
-        )
-    table = np.zeros(highest + 1, np.uint8)
-    for organ in SYNAPSE.organs:
-        table[CHALLENGE_LABELS[organ.name]] = organ.label
-    classes = table[values.astype(np.uint8, copy=False)]
-    if not classes.any():
-        raise OarfuseError(f"{label.path} holds none of the 8 organs: give the original download.")
-    return classes

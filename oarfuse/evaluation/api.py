@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from oarfuse.data import load_manifest, read_nifti, write_labels_like
+from oarfuse.data.nifti import require_same_grid
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.report import MORE_COLUMNS, write_report
 from oarfuse.evaluation.scoring import jsonable, run_cases, stored_case
@@ -224,13 +225,13 @@ def score_predictions(
 
 def _read_labels(path: Path, volume: Volume) -> np.ndarray:
     found = read_nifti(path)
-    if found.array.shape != volume.label.shape or not np.allclose(
-        found.spacing_mm, volume.spacing_mm, rtol=1e-3
-    ):
-        raise OarfuseError(
-            f"{path} has {found.array.shape} voxels of {found.spacing_mm} mm where the case has "
-            f"{volume.label.shape} of {volume.spacing_mm} mm: resample it onto the image's grid."
-        )
+    require_same_grid(
+        found,
+        volume.label.shape,
+        volume.affine,
+        of="the case",
+        remedy="resample it onto the image's grid, or give it that image's affine",
+    )
     labels = np.asarray(found.array)
     if labels.dtype.kind == "f":  # many programs store labels as floating-point numbers
         whole = np.rint(labels)

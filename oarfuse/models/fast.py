@@ -215,7 +215,8 @@ def _global_context(rows: Tensor) -> Tensor:
     """
     flat = rows.flatten(1, 3)  # (B, D H W, C)
     voxels = flat.shape[1]
-    share = 2.0 ** -min(14, voxels.bit_length() - 1)
+    # `torch.jit.trace` has a tensor there and keeps the share: any power of two is right.
+    share = 2.0 ** -min(14, int(voxels).bit_length() - 1)
     shares = flat.new_full((flat.shape[0], 1, voxels), share)
     return (shares @ flat)[:, 0].float() / (voxels * share)
 

@@ -61,10 +61,12 @@ def channels_last(volume: Tensor) -> Tensor:
     With one channel both layouts are the same bytes, and PyTorch takes the strides for the default
     one; every later layer would then leave channels-last memory.
     """
-    batch, channels, *sides = volume.shape
     rows = volume.permute(0, 2, 3, 4, 1).contiguous()
-    strides = (rows.stride(0), 1, *rows.stride()[1:4])
-    return rows.as_strided((batch, channels, *sides), strides)
+    if volume.shape[1] == 1:
+        # A new last axis has stride 1. Strides given as numbers (`as_strided`) would stay those of
+        # the example's sides in a network that `torch.jit.trace` recorded.
+        rows = rows.squeeze(-1).unsqueeze(-1)
+    return rows.permute(0, 4, 1, 2, 3)
 
 
 class TrustedConv3d(nn.Conv3d):
