@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import zoom
 from torch import Tensor, nn
 
-from oarfuse.data.nifti import read_ct, write_labels_like
+from oarfuse.data.nifti import read_ct
 from oarfuse.data.patches import blank_cut_slices, body_box, scale_window
 from oarfuse.errors import OarfuseError
+from oarfuse.files import check_output_file
+from oarfuse.labels import check_is_ours, write_labels
 from oarfuse.pretrained import find_weights
 from oarfuse.runtime import autocast, choose_device, choose_precision, keep_freed_memory
 from oarfuse.weights import ModelInfo, load_weights
@@ -71,10 +74,12 @@ def predict_labels(
     Raises
     ------
     OarfuseError
-        If the CT is no volume, the network cannot adapt, or its scores are not finite.
+        If the CT is no volume, the network cannot do what is asked (see `check_options`), or its
+        scores are not finite.
     """
     if image_hu.ndim != 3:
         raise OarfuseError(f"A CT has the axes (D, H, W), not the shape {image_hu.shape}.")
+    check_options(model, info, mirror=mirror, adapt_steps=adapt_steps)
     keep_freed_memory()
     chosen = choose_device(device)
     if info.blank_leaking:
@@ -132,18 +137,7 @@ def predict_slices(
         If the network is three-dimensional, cannot take slices of that side, or its scores are not
         finite.
     """
-    from oarfuse.models.slicewise import SliceWise
-
-    if not isinstance(model, SliceWise):
-        raise OarfuseError(
-            f"{info.model} segments volumes and not slices: leave --slices out, or use weights of "
-            "a 2D method."
-        )
-    if side < model.multiple or side % model.multiple:
-        raise OarfuseError(
-            f"Slices of {side} pixels do not fit {info.model}: choose a multiple of "
-            f"{model.multiple}."
-        )
+    check_options(model, info, slice_side=side)
     chosen = choose_device(device)
     labels = np.zeros(image_hu.shape, dtype=np.uint8)
     height, width = image_hu.shape[1:]
@@ -162,6 +156,66 @@ def predict_slices(
             labels[index] = zoom(classes, (height / side, width / side), order=0)
     _check_finite(total, chosen, precision)
     return labels
+
+
+def check_options(
+    model: nn.Module,
+    info: ModelInfo,
+    *,
+    mirror: bool = False,
+    adapt_steps: int = 0,
+    slice_side: int | None = None,
+) -> list[str]:
+    """Check what is asked of a network before it works; the parameters are `predict_labels`'s.
+
+    Returns
+    -------
+    Warnings, a sentence each: what the network can do but was not trained for.
+
+    Raises
+    ------
+    OarfuseError
+        If it cannot do something, or two options exclude each other.
+    """
+    from oarfuse.models.darr import DARR
+    from oarfuse.models.slicewise import SliceWise
+
+    if slice_side is not None:
+        if mirror or adapt_steps:
+            raise OarfuseError(
+                "TransUNet's slices are neither mirrored nor adapted to: "
+                "leave --mirror and --adapt out."
+            )
+        if not isinstance(model, SliceWise):
+            raise OarfuseError(
+                f"{info.model} segments volumes and not slices: leave --slices out, or use weights "
+                "of a 2D method."
+            )
+        if slice_side < model.multiple or slice_side % model.multiple:
+            raise OarfuseError(
+                f"Slices of {slice_side} pixels do not fit {info.model}: choose a multiple of "
+                f"{model.multiple}."
+            )
+    if adapt_steps < 0:
+        raise OarfuseError(f"--adapt is {adapt_steps}: give a number of steps, or leave it out.")
+    if adapt_steps and not isinstance(model, DARR):
+        raise OarfuseError(
+            f"{info.model} cannot adapt to an image, because it has no loss that needs no labels: "
+            "leave --adapt out, or use weights of darr."
+        )
+    if mirror and not info.spec.mirror_pairs:
+        raise OarfuseError(
+            f"Left and right are not alike in {info.spec.title}, so that its networks never see a "
+            "mirrored patient: leave --mirror out."
+        )
+    recipe = info.training.get("config", {})
+    if mirror and isinstance(recipe, dict) and recipe.get("augment") is False:
+        return [
+            f"This {info.model} was trained without mirrored patients (augment: false), so that "
+            "--mirror averages with what it never learned: leave it out, or train with "
+            "augmentation."
+        ]
+    return []
 
 
 @contextmanager
@@ -221,11 +275,8 @@ def adapt_to_image(model: nn.Module, volume: Tensor, info: ModelInfo, *, steps: 
     """
     from oarfuse.models.darr import DARR, adapt
 
-    if not isinstance(model, DARR):
-        raise OarfuseError(
-            f"{info.model} cannot adapt to an image, because it has no loss that needs no labels: "
-            "leave --adapt out, or use weights of darr."
-        )
+    check_options(model, info, adapt_steps=steps)
+    assert isinstance(model, DARR)  # or the check would have refused it
     sides = tuple(zip(info.patch_size, volume.shape[2:], strict=True))
     starts = [max(size - side, 0) // 2 for side, size in sides]
     d, h, w = (slice(start, start + side) for start, (side, _) in zip(starts, sides, strict=True))
@@ -273,17 +324,25 @@ def predict_file(
 
     The CT may have any orientation. If its spacing lies outside of what the network was trained
     on, it is resampled to the training data's median spacing and each label is resampled back.
-    `weights` is a file, or a name of `oarfuse.pretrained_names`.
+    `weights` is a file, or a name of `oarfuse.pretrained_names`. An `output` that is there is
+    replaced if this kit wrote it, and refused otherwise.
 
     Raises
     ------
     OarfuseError
-        If a file is missing or damaged, the CT is no 3D volume in HU, or the network's scores are
-        not finite.
+        If a file is missing or damaged, the CT is no 3D volume in HU, the output is not this
+        kit's, or the network's scores are not finite. The output is checked before all else.
     """
     from oarfuse.postprocess import keep_largest_component
 
-    model, info = load_weights(find_weights(weights))
+    path = find_weights(weights)
+    check_output_file(output, reads=(source, path))
+    check_is_ours(output)
+    device = choose_device(device)
+    choose_precision(precision, device.type)
+    model, info = load_weights(path)
+    for warning in check_options(model, info, mirror=mirror, adapt_steps=adapt_steps):
+        warnings.warn(warning, stacklevel=2)
     ct = read_ct(source)
     image = ct.array
     sides = _sides_to_work_on(image.shape, ct.spacing_mm, info)
@@ -302,7 +361,7 @@ def predict_file(
         labels = _resize_labels(labels, ct.array.shape, info.num_classes)
     if largest_component:
         labels = keep_largest_component(labels, info.num_classes)
-    write_labels_like(output, labels, ct)
+    write_labels(output, labels, ct)
     return Path(output)
 
 
