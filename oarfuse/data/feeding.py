@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from oarfuse.data.patches import Draw, PatchDataset, StepSampler
+from oarfuse.errors import OarfuseError
 
 Batch = dict[str, Tensor]
 # The volumes may take this share of the memory that is free on a GPU; the rest is for training.
@@ -120,8 +121,8 @@ def _loader(
     workers: int,
     collate: Callable[[list[Any]], Any] | None = None,
     pin: bool = False,
-) -> DataLoader[Any]:
-    return DataLoader(
+) -> Iterator[Any]:
+    loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=sampler,
         num_workers=workers,
@@ -131,3 +132,19 @@ def _loader(
         prefetch_factor=4 if workers else None,
         pin_memory=pin,
     )
+    try:
+        yield from loader
+    except (RuntimeError, OSError) as error:
+        if not workers or isinstance(error, OarfuseError) or not _is_of_machine(error):
+            raise
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise OarfuseError(
+            f"The processes that prepare patches cannot go on ({reason}): train with --workers 0, "
+            "or give the container more shared memory (docker run --shm-size=2g) and open files."
+        ) from error
+
+
+def _is_of_machine(error: Exception) -> bool:
+    """Whether what workers need of the machine has run out: shared memory, files, processes."""
+    words = ("DataLoader worker", "shared memory", "shm", "torch_", "ancdata", "Bus error")
+    return isinstance(error, OSError) or any(word in str(error) for word in words)
