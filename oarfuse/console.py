@@ -41,6 +41,7 @@ def plain_warnings() -> Iterator[None]:
         (file or sys.stderr).write(text)
 
     with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=UserWarning, module="oarfuse")
         warnings.showwarning = show
         yield
 
