@@ -53,6 +53,19 @@ def stop_at_step_end(*, wait: bool) -> Iterator[StopRequest]:
         yield request
 
 
+def spare_worker(worker: int) -> None:
+    """Let a process that prepares patches outlive the first SIGTERM; the second one ends it.
+
+    A batch system sends the signal to all processes of a job, and a step that waits for its patches
+    could not end without them. PyTorch itself ends its workers by other means first.
+    """
+
+    def spare(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, spare)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 from dataclasses import replace
@@ -209,8 +210,14 @@ def test_a_stopped_training_keeps_its_last_step(
     whole = train(TrainConfig(str(data), str(tmp_path / "whole"), **sizes), progress=False)
     config = TrainConfig(str(data), str(tmp_path / "run"), **sizes)
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+
+    def signal_all(folder: Path) -> None:
+        """As a terminal and a batch system do: the workers get it too, and first."""
+        for process in [*(child.pid for child in multiprocessing.active_children()), os.getpid()]:
+            os.kill(process, number)
+
     with pytest.raises(Stopped, match="after step 10; the same command goes on from there"):
-        train(config, progress=False, watch=lambda folder: os.kill(os.getpid(), number))
+        train(config, progress=False, watch=signal_all)
     assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     assert list(read_curves(config.output)["step"]) == [10]
     train(config, progress=False)

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from oarfuse.data.patches import Draw, PatchDataset, StepSampler
 from oarfuse.errors import OarfuseError
+from oarfuse.interruption import spare_worker
 
 Batch = dict[str, Tensor]
 # The volumes may take this share of the memory that is free on a GPU; the rest is for training.
@@ -131,6 +132,7 @@ def _loader(
         multiprocessing_context="fork" if workers and hasattr(os, "fork") else None,
         prefetch_factor=4 if workers else None,
         pin_memory=pin,
+        worker_init_fn=spare_worker,
     )
     try:
         yield from loader
