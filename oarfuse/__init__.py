@@ -1,8 +1,11 @@
 """oarfuse: OARFocalFuseNet and 3D-MSF, taught and reproduced."""
 
 from oarfuse.errors import OarfuseError
+from oarfuse.machine import name_the_user
 from oarfuse.models.registry import build_model, model_names
 from oarfuse.pretrained import load_pretrained, pretrained_names
+
+name_the_user()
 
 __version__ = "0.1.0"
 

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oarfuse import __version__
+from oarfuse.console import (
+    MORE_MEMORY,
+    about_path,
+    escape_what_cannot_be_shown,
+    lacks_memory,
+    plain_warnings,
+)
 from oarfuse.errors import OarfuseError
+from oarfuse.interruption import Stopped, signals_as_interrupt
 
 if TYPE_CHECKING:
     from oarfuse.data import Manifest
@@ -26,17 +34,46 @@ _WEIGHTS = "a .safetensors file, or a name of oarfuse.pretrained_names()"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code (2 for a mistake that the user can mend)."""
+    escape_what_cannot_be_shown()
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        with signals_as_interrupt(), plain_warnings():
+            options.run(options)
+            sys.stdout.flush()
     except OarfuseError as error:
         if _speaks():
             print(f"oarfuse: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("oarfuse: stopped; the same command goes on from here.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        said = stop if isinstance(stop, Stopped) else f"stopped; {_where_to_go_on(options)}"
+        if _speaks():
+            print(f"oarfuse: {said}.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # `| head` has seen enough; nothing may be flushed to it at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"oarfuse: error: {about_path(error)}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        print(f"oarfuse: error: {MORE_MEMORY}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _where_to_go_on(options: argparse.Namespace) -> str:
+    """Say what the same command will do after it was stopped at no good moment."""
+    if options.run is _train:
+        if any(Path(options.output).glob("checkpoint*.safetensors")):
+            return "the same command goes on from the run's last checkpoint"
+        return "there is no checkpoint yet, so that the same command starts anew"
+    if options.run in (_prepare, _evaluate):
+        return "the same command goes on from here"
+    return "the same command starts anew"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -289,7 +326,7 @@ def _add_inference_options(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="darr: fit a copy of the network to each CT by its jigsaw (the method's own: 10)",
     )
-    parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
+    parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: a GPU if there is one)")
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,

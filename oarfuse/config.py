@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,9 @@ PRECISIONS = ("auto", *get_args(Precision))
 StepMode = Literal["eager", "graph", "compiled"]
 STEP_MODES = ("auto", *get_args(StepMode))
 SCHEDULES = ("cyclic", "cosine")
+# What random generators and counters of 32 bits take.
+MOST = 2**32 - 1
+MOST_WORKERS = 1024
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,8 @@ def _check(config: TrainConfig) -> None:
         _check_whole(name, getattr(config, name), least=1)
     for name in ("workers", "seed"):
         _check_whole(name, getattr(config, name), least=0)
+    if config.workers > MOST_WORKERS:
+        raise OarfuseError(f"workers is {config.workers}: give at most {MOST_WORKERS}.")
     for name in ("data", "output", "model", "init"):
         value = getattr(config, name)
         if not isinstance(value, str) and not (name == "init" and value is None):
@@ -153,10 +159,10 @@ def _check(config: TrainConfig) -> None:
         raise OarfuseError(f"patch_size is {config.patch_size}: give three sides, D H W.")
     for side in config.patch_size:
         _check_whole("patch_size", side, least=1)
-    if not 0 < config.min_lr <= config.max_lr:
+    if not 0 < config.min_lr <= config.max_lr < math.inf:
         raise OarfuseError(
             f"The learning rates are {config.min_lr} and {config.max_lr}: "
-            f"they must be above 0 and in this order."
+            f"they must be above 0, finite and in this order."
         )
     if not 0 <= config.ema_decay < 1:
         raise OarfuseError(f"ema_decay is {config.ema_decay}: choose from 0 to below 1.")
@@ -164,7 +170,7 @@ def _check(config: TrainConfig) -> None:
         raise OarfuseError(
             f"augment_strength is {config.augment_strength}: choose from above 0 to 4."
         )
-    if config.minutes is not None and config.minutes <= 0:
+    if config.minutes is not None and not 0 < config.minutes < math.inf:
         raise OarfuseError(f"minutes is {config.minutes}: give a time above 0, or none.")
     choices = {"precision": PRECISIONS, "compile": STEP_MODES, "schedule": SCHEDULES}
     for name, known in choices.items():
@@ -176,3 +182,5 @@ def _check(config: TrainConfig) -> None:
 def _check_whole(name: str, value: Any, *, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise OarfuseError(f"{name} is {value!r}: give a whole number of at least {least}.")
+    if value > MOST:
+        raise OarfuseError(f"{name} is {value}: give a whole number of at most {MOST}.")

@@ -6,15 +6,24 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from oarfuse.errors import OarfuseError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# What `atomic_path` calls its temporary files; nobody else's are ever cleared away.
+_PARTIAL = re.compile(r"\..*-[a-z0-9_]{8}\.partial(\.[^/]*)?")
 
 
 @contextmanager
@@ -38,15 +47,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.name.split('.')[0]}-",
-            suffix=".partial" + "".join(path.suffixes),
-            dir=path.parent,
-        )
-        os.close(handle)
+        handle, temporary = _make_temporary(path)
     except OSError as error:
         raise _disk_error(path, error) from error
-    temporary = Path(name)
     try:
         yield temporary
         # mkstemp makes files that only their owner can read; give what open() would have given.
@@ -58,6 +61,120 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise _disk_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _make_temporary(path: Path) -> tuple[int | None, Path]:
+    """Make the temporary file of `path`; its handle, if it has one, locks it while it is open."""
+    handle, name = tempfile.mkstemp(
+        prefix=f".{path.name.split('.')[0]}-",
+        suffix=".partial" + "".join(path.suffixes),
+        dir=path.parent,
+    )
+    if fcntl is None:  # Windows neither renames nor removes a file that is open
+        os.close(handle)
+        return None, Path(name)
+    _lock(handle)
+    return handle, Path(name)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file, or return False if another process holds it."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # a file system without locks
+    return True
+
+
+def _clear_partial_files(folder: Path) -> None:
+    """Remove what a killed command left, but nothing that another one is writing just now."""
+    for leftover in folder.rglob(".*.partial*"):
+        if not _PARTIAL.fullmatch(leftover.name) or leftover.is_symlink():
+            continue
+        with suppress(OSError):  # somebody else's, or gone already
+            with open(leftover, "rb") as file:
+                free = _lock(file.fileno())
+            if free:
+                leftover.unlink(missing_ok=True)
+
+
+def check_output_file(path: str | Path, *, reads: Iterable[str | Path] = ()) -> None:
+    """Raise `OarfuseError` unless a command that reads `reads` may write the file `path`.
+
+    To be called before the work whose result will lie there. Links, hard ones too, and relative
+    paths do not hide that two paths are one file. Nothing is left on disk.
+    """
+    path = Path(path)
+    for source in map(Path, reads):
+        if same_file(path, source):
+            raise OarfuseError(f"{path} is read by this command: choose another output file.")
+    made = []
+    try:
+        if path.is_dir():
+            raise OarfuseError(f"{path} is a folder: give the name of the file to write.")
+        if path.exists() and not path.is_file():
+            raise OarfuseError(f"{path} is no ordinary file: choose another output file.")
+        for parent in reversed(path.absolute().parents):
+            if not parent.exists():
+                parent.mkdir()
+                made.append(parent)
+        handle, temporary = _make_temporary(path)
+        temporary.unlink()
+        if handle is not None:
+            os.close(handle)
+    except OSError as error:
+        raise _disk_error(path, error) from error
+    finally:
+        for parent in reversed(made):
+            with suppress(OSError):  # somebody else has put a file there meanwhile
+                parent.rmdir()
+
+
+def check_output_folder(
+    folder: str | Path,
+    names: Iterable[str],
+    *,
+    marker: str,
+    reads: Iterable[str | Path] = (),
+) -> None:
+    """Raise `OarfuseError` if a command would overwrite in `folder` what it did not write.
+
+    Parameters
+    ----------
+    folder
+        The output of a command.
+    names
+        What the command will write there.
+    marker
+        The file that it writes first: where it lies, the others are the command's own too.
+    reads
+        Folders that the command reads. None of them may be the output.
+    """
+    folder = Path(folder)
+    for source in map(Path, reads):
+        if same_file(folder, source):
+            raise OarfuseError(f"{folder} is read by this command: choose another output folder.")
+    if (folder / marker).exists():
+        return
+    taken = [name for name in names if os.path.lexists(folder / name)]
+    if taken:
+        raise OarfuseError(
+            f"{folder} holds {taken[0]} but no {marker}, so that it is not this command's own: "
+            "choose a new output folder."
+        )
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file or folder that exists."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _disk_error(path: Path, error: OSError) -> OarfuseError:
@@ -100,17 +217,16 @@ def sole_writer(folder: str | Path, doing: str) -> Iterator[None]:
     except OSError as error:
         raise _disk_error(folder, error) from error
     try:
-        for leftover in folder.rglob(".*.partial*"):
-            leftover.unlink(missing_ok=True)
+        _clear_partial_files(folder)
         yield
     finally:
         lock.release()
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file atomically, in UTF-8."""
+    """Write a text file atomically, in UTF-8; what a path of other bytes holds is escaped."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | Path, value: Any) -> None:

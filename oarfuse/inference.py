@@ -18,9 +18,12 @@ from scipy.ndimage import zoom
 from torch import Tensor, nn
 
 from oarfuse.data.grids import obliquity
-from oarfuse.data.nifti import read_ct, write_labels_like
+from oarfuse.data.nifti import read_ct
 from oarfuse.data.patches import blank_cut_slices, body_box, scale_window
 from oarfuse.errors import OarfuseError
+from oarfuse.files import check_output_file
+from oarfuse.labels import check_is_ours, write_labels
+from oarfuse.other_grids import resize, resize_labels, sides_to_work_on
 from oarfuse.pretrained import find_weights
 from oarfuse.runtime import (
     autocast,
@@ -81,10 +84,12 @@ def predict_labels(
     Raises
     ------
     OarfuseError
-        If the CT is no volume, the network cannot adapt, or its scores are not finite.
+        If the CT is no volume, the network cannot do what is asked (see `check_options`), or its
+        scores are not finite.
     """
     if image_hu.ndim != 3:
         raise OarfuseError(f"A CT has the axes (D, H, W), not the shape {image_hu.shape}.")
+    check_options(model, info, mirror=mirror, adapt_steps=adapt_steps)
     keep_freed_memory()
     chosen = choose_device(device)
     if info.blank_leaking:
@@ -142,18 +147,7 @@ def predict_slices(
         If the network is three-dimensional, cannot take slices of that side, or its scores are not
         finite.
     """
-    from oarfuse.models.slicewise import SliceWise
-
-    if not isinstance(model, SliceWise):
-        raise OarfuseError(
-            f"{info.model} segments volumes and not slices: leave --slices out, or use weights of "
-            "a 2D method."
-        )
-    if side < model.multiple or side % model.multiple:
-        raise OarfuseError(
-            f"Slices of {side} pixels do not fit {info.model}: choose a multiple of "
-            f"{model.multiple}."
-        )
+    check_options(model, info, slice_side=side)
     chosen = choose_device(device)
     labels = np.zeros(image_hu.shape, dtype=np.uint8)
     height, width = image_hu.shape[1:]
@@ -172,6 +166,66 @@ def predict_slices(
             labels[index] = zoom(classes, (height / side, width / side), order=0)
     _check_finite(total, chosen, precision)
     return labels
+
+
+def check_options(
+    model: nn.Module,
+    info: ModelInfo,
+    *,
+    mirror: bool = False,
+    adapt_steps: int = 0,
+    slice_side: int | None = None,
+) -> list[str]:
+    """Check what is asked of a network before it works; the parameters are `predict_labels`'s.
+
+    Returns
+    -------
+    Warnings, a sentence each: what the network can do but was not trained for.
+
+    Raises
+    ------
+    OarfuseError
+        If it cannot do something, or two options exclude each other.
+    """
+    from oarfuse.models.darr import DARR
+    from oarfuse.models.slicewise import SliceWise
+
+    if slice_side is not None:
+        if mirror or adapt_steps:
+            raise OarfuseError(
+                "TransUNet's slices are neither mirrored nor adapted to: "
+                "leave --mirror and --adapt out."
+            )
+        if not isinstance(model, SliceWise):
+            raise OarfuseError(
+                f"{info.model} segments volumes and not slices: leave --slices out, or use weights "
+                "of a 2D method."
+            )
+        if slice_side < model.multiple or slice_side % model.multiple:
+            raise OarfuseError(
+                f"Slices of {slice_side} pixels do not fit {info.model}: choose a multiple of "
+                f"{model.multiple}."
+            )
+    if adapt_steps < 0:
+        raise OarfuseError(f"--adapt is {adapt_steps}: give a number of steps, or leave it out.")
+    if adapt_steps and not isinstance(model, DARR):
+        raise OarfuseError(
+            f"{info.model} cannot adapt to an image, because it has no loss that needs no labels: "
+            "leave --adapt out, or use weights of darr."
+        )
+    if mirror and not info.spec.mirror_pairs:
+        raise OarfuseError(
+            f"Left and right are not alike in {info.spec.title}, so that its networks never see a "
+            "mirrored patient: leave --mirror out."
+        )
+    recipe = info.training.get("config", {})
+    if mirror and isinstance(recipe, dict) and recipe.get("augment") is False:
+        return [
+            f"This {info.model} was trained without mirrored patients (augment: false), so that "
+            "--mirror averages with what it never learned: leave it out, or train with "
+            "augmentation."
+        ]
+    return []
 
 
 @contextmanager
@@ -231,11 +285,8 @@ def adapt_to_image(model: nn.Module, volume: Tensor, info: ModelInfo, *, steps: 
     """
     from oarfuse.models.darr import DARR, adapt
 
-    if not isinstance(model, DARR):
-        raise OarfuseError(
-            f"{info.model} cannot adapt to an image, because it has no loss that needs no labels: "
-            "leave --adapt out, or use weights of darr."
-        )
+    check_options(model, info, adapt_steps=steps)
+    assert isinstance(model, DARR)  # or the check would have refused it
     sides = tuple(zip(info.patch_size, volume.shape[2:], strict=True))
     starts = [max(size - side, 0) // 2 for side, size in sides]
     d, h, w = (slice(start, start + side) for start, (side, _) in zip(starts, sides, strict=True))
@@ -284,31 +335,39 @@ def predict_file(
     The CT may have any orientation. If its spacing lies outside of what the network was trained
     on, it is resampled to the training data's median spacing and each label is resampled back.
     `weights` is a file, or a name of `oarfuse.pretrained_names`. A CT turned by more than
-    `MOST_OBLIQUE` degrees gets a warning, also in the ``descrip`` of the labels' header.
+    `MOST_OBLIQUE` degrees gets a warning, also in the ``descrip`` of the labels' header. An
+    `output` that is there is replaced if this kit wrote it, and refused otherwise.
 
     Raises
     ------
     OarfuseError
-        If a file is missing or damaged, the CT is no 3D volume in HU, or the network's scores are
-        not finite.
+        If a file is missing or damaged, the CT is no 3D volume in HU, the output is not this
+        kit's, or the network's scores are not finite. The output is checked before all else.
     """
     from oarfuse.postprocess import keep_largest_component
 
-    model, info = load_weights(find_weights(weights))
+    path = find_weights(weights)
+    check_output_file(output, reads=(source, path))
+    check_is_ours(output)
+    device = choose_device(device)
+    choose_precision(precision, device.type)
+    model, info = load_weights(path)
+    for warning in check_options(model, info, mirror=mirror, adapt_steps=adapt_steps):
+        warnings.warn(warning, stacklevel=2)
     ct = read_ct(source)
     image = ct.array
     note = ""
     angle = obliquity(ct.affine)
     if angle > MOST_OBLIQUE:
-        note = f"oarfuse: CT turned by {angle:.0f} degrees, labels may be wrong"
+        note = f"CT turned by {angle:.0f} degrees, labels may be wrong"
         warnings.warn(
             f"{source} is turned by {angle:.0f} degrees against the patient's axes, further than "
             "the networks know: look at the labels, or resample the CT to straight axes first.",
             stacklevel=2,
         )
-    sides = _sides_to_work_on(image.shape, ct.spacing_mm, info)
+    sides = sides_to_work_on(image.shape, ct.spacing_mm, info)
     if sides != image.shape:
-        image = _resize(image, sides)
+        image = resize(image, sides)
     labels = predict_labels(
         model,
         image,
@@ -319,46 +378,8 @@ def predict_file(
         adapt_steps=adapt_steps,
     )
     if sides != ct.array.shape:
-        labels = _resize_labels(labels, ct.array.shape, info.num_classes)
+        labels = resize_labels(labels, ct.array.shape, info.num_classes)
     if largest_component:
         labels = keep_largest_component(labels, info.num_classes)
-    write_labels_like(output, labels, ct, note=note)
+    write_labels(output, labels, ct, note=note)
     return Path(output)
-
-
-def _sides_to_work_on(
-    shape: tuple[int, ...], spacing_mm: tuple[float, float, float], info: ModelInfo
-) -> tuple[int, ...]:
-    """Return the sides that bring a foreign spacing to the training data's median."""
-    least, most = info.spacing_range_mm
-    sides = []
-    for side, spacing, low, high, median in zip(
-        shape, spacing_mm, least, most, info.spacing_mm, strict=True
-    ):
-        known = 0.95 * low <= spacing <= 1.05 * high
-        sides.append(side if known else max(1, round(side * spacing / median)))
-    return tuple(sides)
-
-
-def _resize(image: NDArray[np.int16], sides: tuple[int, ...]) -> NDArray[np.int16]:
-    volume = torch.from_numpy(image.copy()).float()[None, None]
-    # Averaging over the voxels that merge is what a scanner with larger voxels does.
-    smaller = tuple(min(new, old) for new, old in zip(sides, image.shape, strict=True))
-    volume = F.adaptive_avg_pool3d(volume, smaller)
-    volume = F.interpolate(volume, size=sides, mode="trilinear")
-    return volume[0, 0].round().to(torch.int16).numpy()
-
-
-def _resize_labels(
-    labels: NDArray[np.uint8], sides: tuple[int, ...], num_classes: int
-) -> NDArray[np.uint8]:
-    """Resize a label map class by class with linear interpolation, so that borders stay smooth."""
-    best = torch.zeros(sides)
-    resized = torch.zeros(sides, dtype=torch.uint8)
-    for value in range(num_classes):
-        mask = torch.from_numpy(labels == value).float()[None, None]
-        score = F.interpolate(mask, size=sides, mode="trilinear")[0, 0]
-        better = score > best
-        best[better] = score[better]
-        resized[better] = value
-    return resized.numpy()

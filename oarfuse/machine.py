@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 from pathlib import Path
+
+
+def name_the_user() -> None:
+    """Give the user a name if the system has none, as in a container under a foreign number.
+
+    MONAI cannot be imported, nor PyTorch compile, where `getpass.getuser` finds nobody.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        os.environ["USER"] = "nobody"
 
 
 def usable_cores() -> int:

@@ -19,12 +19,21 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
 from oarfuse.config import TrainConfig, load_config, recipe
+from oarfuse.data.manifest import Manifest
 from oarfuse.errors import OarfuseError
-from oarfuse.files import atomic_path, sole_writer, write_json
+from oarfuse.files import (
+    atomic_path,
+    check_output_file,
+    check_output_folder,
+    sole_writer,
+    write_json,
+)
+from oarfuse.patients import PATIENTS, check_patients
 from oarfuse.pretrained import find_weights
 from oarfuse.runtime import git_commit
 from oarfuse.weights import (
     ModelInfo,
+    load_state,
     load_weights,
     read_info,
     read_safetensors,
@@ -38,6 +47,11 @@ HISTORY = "history.json"  # records of the runs that this one continues
 LOG, VALIDATION = "log.csv", "validation.csv"
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"
+# What stands in a run folder beside config.json, which comes first.
+_WRITTEN = (
+    *(ENVIRONMENT, HISTORY, LOG, VALIDATION, WEIGHTS, CHECKPOINT, PREVIOUS, PATIENTS),
+    "tensorboard",
+)
 _FORMAT = "oarfuse-checkpoint/1"
 LOG_EVERY = 10  # steps
 # What may differ between a run and its resumption: how long and with how many helpers.
@@ -95,16 +109,19 @@ def export_weights(run: str | Path, output: str | Path, *, latest: bool = False)
     run
         Run folder; a training may be going on in it.
     output
-        The .safetensors file to write; one that is there is replaced.
+        The .safetensors file to write; an earlier export that is there is replaced.
     latest
         The moving average of the newest checkpoint instead of the best one on validation.
 
     Raises
     ------
     OarfuseError
-        If the run has not been validated yet, or a file is damaged.
+        If the run has not been validated yet, a file is damaged, or the output is no file that
+        this function wrote.
     """
     folder = Path(run)
+    check_output_file(output, reads=[folder / name for name in (WEIGHTS, CHECKPOINT, PREVIOUS)])
+    _check_is_export(Path(output))
     model, info = load_weights(folder / WEIGHTS)
     tensors = model.state_dict()
     if latest:
@@ -118,16 +135,41 @@ def export_weights(run: str | Path, output: str | Path, *, latest: bool = False)
     return Path(output)
 
 
+def _check_is_export(path: Path) -> None:
+    """Raise `OarfuseError` if `path` is no weights file, or holds something but an export."""
+    if path.suffix != ".safetensors":
+        raise OarfuseError(f"{path} is no name for weights: end it with .safetensors.")
+    if not path.exists():
+        return
+    try:
+        read_info(path)
+        tensors, _ = read_safetensors(path)
+        ours = all(t.dtype == torch.float16 for t in tensors.values() if t.is_floating_point())
+    except OarfuseError:
+        ours = False
+    if not ours or path.with_suffix(".json").exists():  # published weights have a model card
+        raise OarfuseError(
+            f"{path} is there already and not an export of a run: choose another output file."
+        )
+
+
 class RunFolder:
     """The folder of one training run, locked while it is open. Only rank 0 writes.
 
-    `watch` is called with the folder after every row that a log gets.
+    A run belongs to its patients: a folder that remembers others is refused. Without a `manifest`
+    that is not looked at. `watch` is called with the folder after every row that a log gets.
     """
 
     def __init__(
-        self, config: TrainConfig, rank: int = 0, watch: Callable[[Path], None] | None = None
+        self,
+        config: TrainConfig,
+        manifest: Manifest | None = None,
+        *,
+        rank: int = 0,
+        watch: Callable[[Path], None] | None = None,
     ) -> None:
-        self.config, self.rank, self.watch = config, rank, watch
+        self.config, self.manifest, self.rank, self.watch = config, manifest, rank, watch
+        self.warnings: list[str] = []
         self.folder = Path(config.output)
         self.rows: dict[str, list[dict[str, Any]]] = {LOG: [], VALIDATION: []}
         self._pending: list[Mapping[str, float]] = []
@@ -135,9 +177,11 @@ class RunFolder:
 
     def __enter__(self) -> RunFolder:
         if self.rank == 0:
+            check_output_folder(self.folder, _WRITTEN, marker=CONFIG, reads=(self.config.data,))
             with ExitStack() as opening:  # closes again if one of these refuses
                 opening.enter_context(sole_writer(self.folder, "training into"))
                 self._check_config()
+                self._check_patients()
                 self._record_history()
                 self._mend_checkpoint()
                 self._writer = SummaryWriter(str(self.folder / "tensorboard"))
@@ -184,7 +228,16 @@ class RunFolder:
                         f"{self.folder} holds a run with {name} {before!r}, not {value!r}: "
                         f"resume it with the same options or choose another folder."
                     )
-        write_json(path, self.config.to_json())
+
+    def _check_patients(self) -> None:
+        record = None
+        if self.manifest is not None:
+            record, self.warnings = check_patients(
+                self.folder, self.manifest, weights=self.folder / WEIGHTS
+            )
+        write_json(self.folder / CONFIG, self.config.to_json())  # the marker comes first
+        if record is not None:
+            write_json(self.folder / PATIENTS, record)
 
     def _record_history(self) -> None:
         """Copy what the first weights know of themselves: their file may be replaced later."""
@@ -209,8 +262,8 @@ class RunFolder:
             return RunState()
         tensors, metadata = read_safetensors(path)
         state = RunState(**json.loads(metadata["state"]))
-        network.load_state_dict(_part(tensors, "network."))
-        average.load_state_dict(_part(tensors, "average."))
+        load_state(network, _part(tensors, "network."), path)
+        load_state(average, _part(tensors, "average."), path)
         moments = optimizer.state_dict()
         moments["state"] = {
             index: {

@@ -72,15 +72,34 @@ def missing_operators_said() -> Iterator[None]:
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
-    """Return the asked-for device, or the first GPU, or the CPU: what training chooses too."""
+    """Return the asked-for device, or the first GPU, or the CPU: what training chooses too.
+
+    Raises
+    ------
+    OarfuseError
+        If the machine has no such device.
+    """
     if device is None:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        return torch.device(device)
-    except RuntimeError:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError):
         raise OarfuseError(f"There is no device {device!r}: choose 'cpu' or 'cuda'.") from None
+    counts = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    count = counts.get(chosen.type, 0)
+    if (chosen.index or 0) >= count:
+        here = ["cpu"]
+        here += [f"{kind}:{n}" for kind in ("cuda", "mps") for n in range(counts[kind])]
+        raise OarfuseError(
+            f"This machine has no device {str(device)!r}: choose one of {', '.join(here)}."
+        )
+    return chosen
 
 
 def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from oarfuse.errors import OarfuseError
-from oarfuse.files import atomic_path, write_text
+from oarfuse.files import atomic_path, check_output_file, write_text
 from oarfuse.models import model_names
 from oarfuse.organs import DatasetSpec, get_spec
 from oarfuse.paper import paper_table
@@ -310,7 +310,20 @@ def write_tables(
 
     Parameters are those of `find_evaluations` and `build_table`. Returns the folders that were
     left out with the reason.
+
+    Raises
+    ------
+    OarfuseError
+        As `find_evaluations` and `build_table` do, or if a file of such a name is no table.
     """
+    for number in NUMBERS:
+        for kind, start in (("md", f"# Table {number}. "), ("csv", "Method,")):
+            path = Path(output) / f"table_{number}.{kind}"
+            check_output_file(path)
+            if path.exists() and not path.read_bytes().startswith(start.encode()):
+                raise OarfuseError(
+                    f"{path} is there already and not a table of this kit: choose another folder."
+                )
     evaluations, left_out = find_evaluations(folders, variant=variant, split=split)
     for number in NUMBERS:
         table = build_table(number, evaluations, unit=unit)

@@ -18,10 +18,11 @@ from tqdm.auto import tqdm
 
 from oarfuse.config import TrainConfig
 from oarfuse.data.feeding import feed
-from oarfuse.data.manifest import Case, Manifest, load_case, load_manifest
+from oarfuse.data.manifest import Case, Manifest, load_case, load_whole_manifest
 from oarfuse.data.patches import PatchDataset, StepSampler
 from oarfuse.errors import OarfuseError
 from oarfuse.inference import predict_labels
+from oarfuse.interruption import Stopped, StopRequest, stop_at_step_end
 from oarfuse.losses import deep_supervision_loss
 from oarfuse.metrics import dice
 from oarfuse.models import build_model
@@ -59,18 +60,23 @@ def train(
     Raises
     ------
     OarfuseError
-        If the data, the options or the folder do not fit, or another run uses the folder.
+        If the data, the options or the folder do not fit, the folder holds a run on other
+        patients, or another process uses it.
+    Stopped
+        A `KeyboardInterrupt`: after Ctrl-C or SIGTERM, when the running step has ended and its
+        checkpoint is written. A second Ctrl-C stops at once.
     """
     keep_freed_memory()
-    manifest = load_manifest(config.data)
+    manifest = load_whole_manifest(config.data)
     fabric = make_fabric(config)
     # The network and the folder come before the launch of further processes: what is wrong with
     # them is then said once, and nobody waits for a process that has given up.
     network = _new_network(config, manifest)
     rank = _rank(fabric, config)
-    with RunFolder(config, rank=rank, watch=watch) as run, missing_operators_said():
+    with RunFolder(config, manifest, rank=rank, watch=watch) as run, missing_operators_said():
         fabric.launch()
-        return _train(fabric, config, manifest, network, run, progress)
+        with stop_at_step_end(wait=fabric.world_size == 1) as stop:
+            return _train(fabric, config, manifest, network, run, progress, stop)
 
 
 def _new_network(config: TrainConfig, manifest: Manifest) -> nn.Module:
@@ -89,6 +95,7 @@ def _train(
     network: nn.Module,
     run: RunFolder,
     progress: bool,
+    stop: StopRequest,
 ) -> Path:
     precision = choose_precision(config.precision, fabric.device.type)
     mode = choose_mode(config.compile, fabric.device, precision, fabric.world_size)
@@ -106,6 +113,7 @@ def _train(
     run.record_environment(
         environment(fabric.device)
         | {"precision": precision, "step": step.mode, "kernels": backend(fabric.device, 16)}
+        | {"warnings": run.warnings}
     )
     patches = PatchDataset(
         manifest.split("train"),
@@ -126,6 +134,7 @@ def _train(
 
     bar = tqdm(total=config.steps, initial=state.step, disable=not progress or bool(run.rank))
     clock.start()
+    stop.begun = True  # before the workers start, which shall take no notice of a Ctrl-C
     for batch in batches:
         clock.fed()
         torch.manual_seed(_step_seed(config.seed, state.step, run.rank))  # dropout, jigsaws
@@ -136,7 +145,7 @@ def _train(
         last = state.step == config.steps
         validates = state.step % config.validate_every == 0
         saves = state.step % config.checkpoint_every == 0
-        if not (last or validates or saves or clock.is_full(state.step)):
+        if not (last or validates or saves or stop.asked or clock.is_full(state.step)):
             continue
 
         figures = clock.read()
@@ -151,8 +160,12 @@ def _train(
             if run.keep_if_best(state, scores):
                 run.save_weights(step.average.module, info, state)
             bar.set_postfix(loss=f"{figures[-1]['loss']:.3f}", dsc=f"{state.best:.4f}")
-        if last or saves:
+        stopped = stop.asked and not last
+        if last or saves or stopped:
             run.checkpoint(network, step.average, step.optimizer, state, step.scaling())
+        if stopped:
+            bar.close()
+            raise Stopped(f"stopped after step {state.step}; the same command goes on from there")
         if last:
             break
         clock.start()

@@ -269,7 +269,7 @@ def test_an_interrupted_evaluation_goes_on(
     arguments = (weights, data, "validation", tmp_path / "out")
     interrupted_network["stop_at"] = 3
     with pytest.raises(KeyboardInterrupt):
-        evaluate(*arguments, progress=False)
+        evaluate(*arguments, progress=False, save_predictions=True)
     done = len(list((tmp_path / "out" / "cases").glob("*.json")))
     assert not (tmp_path / "out" / "summary.json").exists()
     interrupted_network.update(calls=0, stop_at=None)

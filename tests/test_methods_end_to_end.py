@@ -47,7 +47,6 @@ SMALL: dict[str, dict[str, Any]] = {
 OWN_WAY = {  # what only some methods can do at prediction
     "darr": ["--adapt", "1"],
     "transunet": ["--slices", "64"],
-    "oarfocalfusenet": ["--mirror"],
 }
 
 

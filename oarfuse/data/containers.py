@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from oarfuse.errors import OarfuseError
@@ -26,7 +27,10 @@ class Container:
         self.name = path.resolve().name
 
     def files(self, suffixes: tuple[str, ...]) -> list[str]:
-        """Return the names of the files that end so, with ``/`` between folders."""
+        """Return the names of the files that end so, in letters of either case.
+
+        ``/`` stands between folders. What macOS adds to archives and foreign disks is left out.
+        """
         raise NotImplementedError
 
     def has(self, file_name: str) -> bool:
@@ -51,11 +55,11 @@ class Container:
 
 class _Folder(Container):
     def files(self, suffixes: tuple[str, ...]) -> list[str]:
-        found = (file for file in self.path.rglob("*") if file.name.endswith(suffixes))
-        return [file.relative_to(self.path).as_posix() for file in found]
+        found = [file.relative_to(self.path).as_posix() for file in walk(self.path)]
+        return [name for name in found if _is_wanted(name, suffixes)]
 
     def has(self, file_name: str) -> bool:
-        return any(self.path.rglob(file_name))
+        return any(file.name == file_name for file in walk(self.path))
 
     def size(self, name: str) -> int:
         try:
@@ -88,7 +92,9 @@ class _Zip(Container):
             raise OarfuseError(
                 f"{path} is no readable ZIP ({error}): download it again, or give the folder."
             ) from error
-        self._names = self._zip.namelist()
+        # Some Windows programs separate folders by backslashes.
+        self._stored = {name.replace("\\", "/"): name for name in self._zip.namelist()}
+        self._names = [name.replace("\\", "/") for name in self._zip.namelist()]
         for name in self._names:
             if _escapes(name):
                 raise OarfuseError(
@@ -97,9 +103,7 @@ class _Zip(Container):
                 )
 
     def files(self, suffixes: tuple[str, ...]) -> list[str]:
-        wanted = [
-            name for name in self._names if name.endswith(suffixes) and "__MACOSX/" not in name
-        ]
+        wanted = [name for name in self._names if _is_wanted(name, suffixes)]
         if len(set(wanted)) < len(wanted):
             twice = next(name for name in wanted if wanted.count(name) > 1)
             raise OarfuseError(f"{self.path} holds {twice} twice: download the archive again.")
@@ -109,11 +113,11 @@ class _Zip(Container):
         return any(Path(name).name == file_name for name in self._names)
 
     def size(self, name: str) -> int:
-        return self._zip.getinfo(name).file_size
+        return self._zip.getinfo(self._stored[name]).file_size
 
     def read(self, name: str, label: str) -> bytes:
         try:
-            return self._zip.read(name)
+            return self._zip.read(self._stored[name])
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
             raise OarfuseError(
                 f"{label} in {self.name} is damaged ({error}): download the archive again."
@@ -125,7 +129,7 @@ class _Zip(Container):
             ) from error
 
     def checksum(self, name: str, label: str) -> int:
-        return self._zip.getinfo(name).CRC
+        return self._zip.getinfo(self._stored[name]).CRC
 
     def close(self) -> None:
         self._zip.close()
@@ -141,6 +145,31 @@ def open_container(path: str | Path) -> Container:
     """
     path = Path(path)
     return _Folder(path) if path.is_dir() else _Zip(path)
+
+
+def walk(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """Yield every file below a folder, also behind links to folders, and go in no circle.
+
+    `above` are the real places of the folders that led here.
+    """
+    above |= {os.path.realpath(folder)}
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise OarfuseError(
+            f"Cannot read {folder} ({error.strerror or error}): mend its permissions or the disk."
+        ) from error
+    for entry in entries:
+        if not entry.is_dir():
+            yield entry
+        elif os.path.realpath(entry) not in above:
+            yield from walk(entry, above)
+
+
+def _is_wanted(name: str, suffixes: tuple[str, ...]) -> bool:
+    *folders, last = name.split("/")
+    of_macos = last.startswith("._") or "__MACOSX" in folders
+    return last.lower().endswith(suffixes) and not of_macos
 
 
 def check_size(label: str, size: int, most: int, kind: str) -> None:

@@ -12,6 +12,7 @@ import pooch
 from oarfuse.data.openkbp import ORGAN_FILES, select_patients
 from oarfuse.data.sources import Patient, Source, open_source
 from oarfuse.errors import OarfuseError
+from oarfuse.files import check_output_file
 
 # A commit that holds all 340 patients. A branch's archive changes whenever its README does.
 COMMIT = "ed9602e68411a45b7c8f039999f897895407d25f"
@@ -65,6 +66,7 @@ def download_openkbp(
         raise OarfuseError(f"{known_hash!r} is no SHA-256: give its 64 hexadecimal digits.")
     fetched = not output.exists()
     if fetched:
+        check_output_file(output)
         try:
             pooch.retrieve(
                 url,

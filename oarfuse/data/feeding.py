@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from oarfuse.data.patches import Draw, PatchDataset, StepSampler
+from oarfuse.errors import OarfuseError
+from oarfuse.interruption import spare_worker
 
 Batch = dict[str, Tensor]
 # The volumes may take this share of the memory that is free on a GPU; the rest is for training.
@@ -120,8 +122,8 @@ def _loader(
     workers: int,
     collate: Callable[[list[Any]], Any] | None = None,
     pin: bool = False,
-) -> DataLoader[Any]:
-    return DataLoader(
+) -> Iterator[Any]:
+    loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=sampler,
         num_workers=workers,
@@ -130,4 +132,21 @@ def _loader(
         multiprocessing_context="fork" if workers and hasattr(os, "fork") else None,
         prefetch_factor=4 if workers else None,
         pin_memory=pin,
+        worker_init_fn=spare_worker,
     )
+    try:
+        yield from loader
+    except (RuntimeError, OSError) as error:
+        if not workers or isinstance(error, OarfuseError) or not _is_of_machine(error):
+            raise
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise OarfuseError(
+            f"The processes that prepare patches cannot go on ({reason}): train with --workers 0, "
+            "or give the container more shared memory (docker run --shm-size=2g) and open files."
+        ) from error
+
+
+def _is_of_machine(error: Exception) -> bool:
+    """Whether what workers need of the machine has run out: shared memory, files, processes."""
+    words = ("DataLoader worker", "shared memory", "shm", "torch_", "ancdata", "Bus error")
+    return isinstance(error, OSError) or any(word in str(error) for word in words)

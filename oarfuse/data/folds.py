@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oarfuse.data.manifest import MANIFEST, Manifest, load_manifest
+from oarfuse.data.manifest import MANIFEST, Manifest, load_manifest, load_whole_manifest
 from oarfuse.data.sources import SPLITS, natural_key
 from oarfuse.errors import OarfuseError
 from oarfuse.files import sole_writer, write_json
@@ -43,9 +43,9 @@ def make_fold(
         or `output` holds something else.
     """
     prepared, output = Path(prepared), Path(output)
-    manifest = load_manifest(prepared)
-    if not manifest.complete:
-        raise OarfuseError(f"{prepared} is not complete: let `oarfuse prepare` finish first.")
+    manifest = load_whole_manifest(prepared)
+    if seed < 0:
+        raise OarfuseError(f"seed is {seed}: give a whole number of at least 0.")
     names = sorted((case.case for case in manifest.cases if case.split != "test"), key=natural_key)
     if not 2 <= folds <= len(names) or not 1 <= fold <= folds:
         raise OarfuseError(

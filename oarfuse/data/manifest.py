@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from oarfuse.data.grids import Affine
 from oarfuse.data.nifti import read_nifti, require_same_grid
 from oarfuse.data.sources import SPLITS
 from oarfuse.errors import OarfuseError
+from oarfuse.files import sha256
 from oarfuse.organs import DatasetSpec, get_spec
 
 FORMAT = "oarfuse-prepared/1"
@@ -174,6 +176,64 @@ def load_manifest(folder: str | Path) -> Manifest:
             f"{path} lists other classes than {manifest.dataset} has: prepare the data set again."
         )
     return manifest
+
+
+def load_whole_manifest(folder: str | Path) -> Manifest:
+    """Read the manifest of a folder from which something is to be made.
+
+    Raises
+    ------
+    OarfuseError
+        As `load_manifest` does, or if the preparation has not been finished or lost a patient whose
+        files are damaged: what is made from a part would pass for the whole.
+    """
+    manifest = load_manifest(folder)
+    if not manifest.complete:
+        raise OarfuseError(f"{folder} is not complete: let `oarfuse prepare` finish first.")
+    damaged = [entry.case for entry in manifest.skipped if entry.damaged]
+    if damaged:
+        raise OarfuseError(
+            f"{folder} is not complete, because the source files of {', '.join(damaged[:3])} are "
+            "damaged: mend or remove them and run `oarfuse prepare` again."
+        )
+    return manifest
+
+
+def checksums(cases: Iterable[Case]) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Return what the files of some cases are now, whatever the manifest remembers of them.
+
+    Returns
+    -------
+    sums, changed
+        The SHA-256 of ``image`` and ``label`` by case; and a sentence, which is also given as a
+        warning, if files were changed after the preparation.
+
+    Raises
+    ------
+    OarfuseError
+        If a file is missing or cannot be read.
+    """
+    sums: dict[str, dict[str, str]] = {}
+    changed: list[str] = []
+    for case in cases:
+        sums[case.case] = {}
+        for kind, path in (("image", case.image_path), ("label", case.label_path)):
+            try:
+                sums[case.case][kind] = sha256(path)
+            except FileNotFoundError:
+                raise OarfuseError(f"There is no {path}: run `oarfuse prepare` again.") from None
+            except OSError as error:
+                raise OarfuseError(
+                    f"Cannot read {path} ({error.strerror or error}): run `oarfuse prepare` again."
+                ) from error
+            if sums[case.case][kind] != case.sha256.get(kind):
+                changed.append(str(path))
+    if not changed:
+        return sums, []
+    more = f" and {len(changed) - 1} more files" if len(changed) > 1 else ""
+    said = f"{changed[0]}{more} changed after the preparation; what they hold now is what counts."
+    warnings.warn(said, stacklevel=3)
+    return sums, [said]
 
 
 def load_case(case: Case) -> Volume:

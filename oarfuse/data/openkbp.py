@@ -116,7 +116,9 @@ def prepare_openkbp(
             for patient in complete
         ]
         header = Header(OPENKBP, patients.phantom, patients.name, split_rule, OVERLAP_PRIORITY)
-        return prepare_cases(output, header, jobs, skipped, workers=workers, progress=progress)
+        return prepare_cases(
+            output, header, jobs, skipped, workers=workers, progress=progress, source=source
+        )
 
 
 def select_patients(patients: Sequence[Patient]) -> tuple[list[Patient], list[Skipped]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,12 @@ from oarfuse.errors import OarfuseError
 from oarfuse.files import write_json
 from oarfuse.organs import get_spec
 
+# Everything that a phantom consists of; a folder with more in it is never replaced.
+_OWN = re.compile(
+    r"phantom\.json|(.*/)?\.DS_Store"
+    r"|provided-data/(train|validation|test)-pats/pt_\d+/\w+\.csv"
+    r"|RawData/Training/(img|label)/(img|label)\d{4}\.nii\.gz"
+)
 VERSION = 1  # of the drawing; a change makes older phantoms count as different
 
 
@@ -90,6 +97,8 @@ def make_phantom(
             f"{len(synapse.TEST)} test patients, none incomplete."
         )
     output = Path(output)
+    if output.is_symlink():
+        output = output.resolve()  # replace what it leads to, not the link
     marker = {"phantom": VERSION, "dataset": dataset, **counts, "incomplete": incomplete}
     marker["seed"] = seed
     if _holds(output, marker):
@@ -128,11 +137,21 @@ def _holds(output: Path, marker: dict[str, Any]) -> bool:
     if output.is_dir() and not any(output.iterdir()):
         return False
     try:
-        return json.loads((output / PHANTOM_MARKER).read_text(encoding="utf-8")) == marker
+        there = json.loads((output / PHANTOM_MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise OarfuseError(
             f"{output} holds something that is not a phantom: choose a new folder for the phantom."
         ) from None
+    if there == marker:
+        return True
+    for file in output.rglob("*"):  # another phantom, about to be replaced
+        name = file.relative_to(output).as_posix()
+        if (file.is_symlink() or not file.is_dir()) and not _OWN.fullmatch(name):
+            raise OarfuseError(
+                f"{output} holds {name} beside another phantom: choose a new folder for the "
+                "phantom, or move that file away."
+            )
+    return False
 
 
 def _write_patients(root: Path, counts: dict[str, int], incomplete: int, seed: int) -> None:

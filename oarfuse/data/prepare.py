@@ -22,7 +22,7 @@ from oarfuse.data.manifest import FORMAT, MANIFEST, Manifest, Skipped, load_mani
 from oarfuse.data.nifti import write_image
 from oarfuse.data.sources import SPLITS, natural_key
 from oarfuse.errors import OarfuseError
-from oarfuse.files import sha256, sole_writer, write_json, write_text
+from oarfuse.files import check_output_folder, sha256, sole_writer, write_json, write_text
 from oarfuse.machine import usable_cores
 from oarfuse.organs import DatasetSpec
 
@@ -122,6 +122,7 @@ def prepare_cases(
     *,
     workers: int | None = None,
     progress: bool = True,
+    source: str | Path | None = None,
 ) -> Manifest:
     """Write every job's patient below `output`, and the manifest.
 
@@ -140,10 +141,14 @@ def prepare_cases(
     workers
         Threads; by default one for each available core. NumPy and zlib release the interpreter
         lock, so threads keep the cores busy without copying volumes between processes.
+    source
+        What is read, which `output` must not be.
     """
     if workers is not None and workers < 1:
         raise OarfuseError(f"{workers} workers cannot prepare anything: give 1 or more.")
     output = Path(output)
+    written = [name for job in jobs for name in _places(job)]
+    check_output_folder(output, written, marker=MANIFEST, reads=[] if source is None else [source])
     with sole_writer(output, "preparing"):
         return _prepare(output, header, jobs, skipped, workers or usable_cores(), progress)
 
@@ -196,6 +201,10 @@ def _prepare(
     return load_manifest(output)
 
 
+def _places(job: Job) -> tuple[str, str]:
+    return f"images/{job.case}.nii.gz", f"labels/{job.case}.nii.gz"
+
+
 class _Damaged(Exception):
     """A patient's source files are at fault; the message says how."""
 
@@ -211,7 +220,7 @@ def _do(
         data = job.load()
     except OarfuseError as error:
         raise _Damaged(str(error)) from error
-    image, label = f"images/{job.case}.nii.gz", f"labels/{job.case}.nii.gz"
+    image, label = _places(job)
     write_image(output / image, _nifti(data.image, data.affine, spec.window_hu))
     write_image(output / label, _nifti(data.label, data.affine, (0, 0)))
     axes = nib.aff2axcodes(data.affine)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from oarfuse.data.containers import Container, check_size, open_container, several
+from oarfuse.data.containers import Container, check_size, open_container, several, walk
 from oarfuse.errors import OarfuseError
 
 SPLITS = ("train", "validation", "test")
@@ -19,9 +19,10 @@ PHANTOM_MARKER = "phantom.json"
 # A CT that fills all of 128**3 voxels takes about 30 MB; far above that, a file is a trap.
 MAX_BYTES = 100_000_000
 
+_FOLDERS = tuple(f"{split}-pats" for split in SPLITS)
 _PATIENT_FILE = re.compile(
     r"(?P<root>(?:[^/]+/)*?)"
-    r"(?P<split>train|validation|test)-pats/(?P<case>[^/]+)/(?P<stem>[^/]+)\.csv"
+    r"(?P<split>train|validation|test)-pats/(?P<case>[^/]+)/(?P<stem>[^/]+)\.(?i:csv)"
 )
 
 
@@ -106,7 +107,9 @@ def open_source(path: str | Path) -> Source:
         raise OarfuseError(f"There is no source at {path}: give OpenKBP's folder or ZIP.")
     if path.is_dir():
         root = _root_of_patients(path)
-        names = (file.relative_to(root).as_posix() for file in root.glob("*-pats/*/*.csv"))
+        folders = (folder for folder in root.glob("*-pats/*") if folder.is_dir())
+        files = (file for folder in folders for file in folder.iterdir())
+        names = (file.relative_to(root).as_posix() for file in files)
         phantom = any((place / PHANTOM_MARKER).is_file() for place in (root, root.parent))
         return Source(path, open_container(root), names, phantom)
     archive = open_container(path)
@@ -124,7 +127,14 @@ def _root_of_patients(path: Path) -> Path:
         for root in sorted(path.glob(pattern)) if pattern != "." else [path]:
             if any((root / f"{split}-pats").is_dir() for split in SPLITS):
                 return root
-    raise _no_patients(path)
+    deeper = {  # what unpacking into folders of the archive's own name leads to
+        file.parents[2] for file in walk(path) if file.parent.parent.name in _FOLDERS
+    }
+    if len(deeper) > 1:
+        raise several(path, map(str, deeper))
+    if not deeper:
+        raise _no_patients(path)
+    return deeper.pop()
 
 
 def _find_patients(path: Path, members: Iterable[str]) -> tuple[Patient, ...]:

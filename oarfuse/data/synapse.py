@@ -36,7 +36,8 @@ WHERE = (
 MAX_BYTES = 1_000_000_000
 
 _FILE = re.compile(
-    r"(?P<root>(?:[^/]+/)*?)(?P<folder>img|label)/(?P<stem>img|label)(?P<number>\d{4})\.nii(?:\.gz)?"
+    r"(?P<root>(?:[^/]+/)*?)(?P<folder>img|label)/(?P<stem>img|label)(?P<number>\d{4})\.nii(?:\.gz)?",
+    re.IGNORECASE,
 )
 
 
@@ -96,7 +97,9 @@ def prepare_synapse(
         skipped = [] if phantom else _absent(patients)
         rule = f"{SPLIT_RULE}, {validation} held out" if validation else SPLIT_RULE
         header = Header(SYNAPSE, phantom, files.name, rule, overlap_priority=())
-        return prepare_cases(output, header, jobs, skipped, workers=workers, progress=progress)
+        return prepare_cases(
+            output, header, jobs, skipped, workers=workers, progress=progress, source=source
+        )
     finally:
         files.close()
 
@@ -128,21 +131,21 @@ def _find_patients(files: Container) -> dict[int, _Patient]:
     roots = set()
     for name in files.files((".nii", ".nii.gz")):
         match = _FILE.fullmatch(name)
-        if match is None or match["folder"] != match["stem"]:
+        if match is None or match["folder"].lower() != match["stem"].lower():
             continue
-        number = int(match["number"])
+        stem, number = match["stem"].lower(), int(match["number"])
         if 11 <= number <= 20:
             raise OarfuseError(
-                f"{files.path} holds {match['stem']}{number:04d}, which the challenge does not "
+                f"{files.path} holds {stem}{number:04d}, which the challenge does not "
                 "have, so it is a renumbered copy whose patients would land in the wrong split: "
                 f"download {WHERE} instead."
             )
         if number not in TRAIN + TEST:
             continue  # the challenge's own test images, which have no public labels
         roots.add(match["root"])
-        if match["stem"] in found.setdefault(number, {}):
-            raise several(files.path, {match["root"], found[number][match["stem"]]})
-        found[number][match["stem"]] = name
+        if stem in found.setdefault(number, {}):
+            raise several(files.path, {match["root"], found[number][stem]})
+        found[number][stem] = name
     if not found:
         raise OarfuseError(
             f"{files.path} holds no img/imgNNNN.nii.gz beside label/labelNNNN.nii.gz of the "

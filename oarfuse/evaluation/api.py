@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from oarfuse.data import load_manifest, read_nifti, write_labels_like
+from oarfuse.data import read_nifti
+from oarfuse.data.manifest import checksums, load_whole_manifest
 from oarfuse.data.nifti import require_same_grid
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.report import MORE_COLUMNS, write_report
 from oarfuse.evaluation.scoring import jsonable, run_cases, stored_case
 from oarfuse.evaluation.synapse_scorer import COLUMNS
-from oarfuse.files import sha256, sole_writer, write_json
-from oarfuse.inference import predict_labels, predict_slices
+from oarfuse.files import check_output_folder, sha256, sole_writer, write_json
+from oarfuse.inference import check_options, predict_labels, predict_slices
+from oarfuse.labels import check_is_ours, write_labels
 from oarfuse.pretrained import find_weights
 from oarfuse.runtime import choose_device, choose_precision, environment
 from oarfuse.weights import load_weights
@@ -28,6 +31,11 @@ if TYPE_CHECKING:
     from oarfuse.data import Case, Manifest, Volume
 
 FORMAT = "oarfuse-evaluation/1"
+MARKER = "evaluation.json"
+_WRITTEN = (
+    *("cases", "predictions", "summary.json", "summary.md", "metrics.csv"),
+    *("metrics_largest_component.csv", "metrics_more.csv", "metrics_transunet.csv"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +98,8 @@ def evaluate(
         Call the result a smoke run in the summary: it proves that the pipeline works and nothing
         about the method.
     save_predictions
-        Also write ``output/predictions/<case>.nii.gz``.
+        Also write ``output/predictions/<case>.nii.gz``. Of cases that were scored without, or whose
+        label map is gone, it is made again.
     adapt_steps
         Fit a copy of the network to each case first, see `oarfuse.inference.adapt_to_image`.
     slice_side
@@ -104,7 +113,7 @@ def evaluate(
         If an input is missing or damaged, the weights are for another data set, the split is
         empty, `output` holds another evaluation, or the network's scores are not finite.
     """
-    manifest = load_manifest(data)
+    manifest = load_whole_manifest(data)
     cases = _cases(manifest, split)
     weights = find_weights(weights)
     model, info = load_weights(weights)
@@ -114,25 +123,28 @@ def evaluate(
             "evaluate it on the data set that it was trained for."
         )
     chosen = choose_device(device)
+    choose_precision(precision, chosen.type)
     model.to(chosen)  # once, and not there and back for each case
     output = Path(output)
-    if slice_side and (mirror or adapt_steps):
-        raise OarfuseError(
-            "TransUNet's slices are neither mirrored nor adapted to: "
-            "leave --mirror and --adapt out."
-        )
+    said = check_options(model, info, mirror=mirror, adapt_steps=adapt_steps, slice_side=slice_side)
+    for warning in said:
+        warnings.warn(warning, stacklevel=2)
     special = {
         key: value
         for key, value in {"adapt_steps": adapt_steps, "slice_side": slice_side}.items()
         if value
     }
+    data_identity, changed = _data_identity(manifest, cases, split)
     identity = {
         "weights_sha256": sha256(weights),
         "mirror": mirror,
         "precision": precision,
         **special,
-        **_data_identity(manifest, cases, split),
+        **data_identity,
     }
+
+    def saved(case: Case) -> Path | None:
+        return output / "predictions" / f"{case.case}.nii.gz" if save_predictions else None
 
     def predict(volume: Volume) -> np.ndarray:
         if slice_side:
@@ -149,9 +161,10 @@ def evaluate(
                 precision=precision,
                 adapt_steps=adapt_steps,
             )
-        if save_predictions:
-            target = output / "predictions" / f"{volume.case.case}.nii.gz"
-            write_labels_like(target, labels, read_nifti(volume.case.image_path))
+        target = saved(volume.case)
+        if target is not None:
+            check_is_ours(target)
+            write_labels(target, labels, read_nifti(volume.case.image_path))
         return labels
 
     description = {
@@ -164,10 +177,11 @@ def evaluate(
     }
     phantom = manifest.phantom or info.phantom
     kind = "phantom" if phantom else "smoke run" if smoke else "full run"
-    description = {**description, **environment(chosen), "kind": kind}
+    description = {**description, **environment(chosen), "kind": kind, "warnings": said + changed}
+    check_output_folder(output, _WRITTEN, marker=MARKER, reads=(data,))
     with sole_writer(output, "evaluating into"):
         _claim_folder(output, identity)
-        run_cases(cases, manifest.spec, output, predict, progress=progress, ahead=True)
+        run_cases(cases, manifest.spec, output, predict, progress=progress, ahead=True, saved=saved)
         return _finish(output, manifest, cases, split, description)
 
 
@@ -201,15 +215,16 @@ def score_predictions(
         As `evaluate` does, or if a file is missing, lies on another grid or holds other labels.
     """
     folder, output = Path(predictions), Path(output)
-    manifest = load_manifest(data)
+    manifest = load_whole_manifest(data)
     cases = _cases(manifest, split)
     files = {case.case: folder / f"{case.case}.nii.gz" for case in cases}
     for path in files.values():
         if not path.is_file():
             raise OarfuseError(f"There is no {path}: give a label file for each case of {split}.")
+    data_identity, changed = _data_identity(manifest, cases, split)
     identity = {
         "predictions_sha256": _digest([sha256(path) for path in files.values()]),
-        **_data_identity(manifest, cases, split),
+        **data_identity,
     }
 
     def read(volume: Volume) -> np.ndarray:
@@ -217,6 +232,8 @@ def score_predictions(
 
     kind = "phantom" if manifest.phantom else "full run"
     description = {"model": model, "method": method, "kind": kind, **environment()}
+    description["warnings"] = changed
+    check_output_folder(output, _WRITTEN, marker=MARKER, reads=(data, folder))
     with sole_writer(output, "evaluating into"):
         _claim_folder(output, identity)
         run_cases(cases, manifest.spec, output, read, progress=progress, ahead=False)
@@ -248,14 +265,19 @@ def _cases(manifest: Manifest, split: str) -> tuple[Case, ...]:
     return cases
 
 
-def _data_identity(manifest: Manifest, cases: Sequence[Case], split: str) -> dict[str, Any]:
-    files = [f"{case.case} {case.sha256['image']} {case.sha256['label']}" for case in cases]
-    return {
+def _data_identity(
+    manifest: Manifest, cases: Sequence[Case], split: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Return what tells these cases from others, by their files, and warnings about the files."""
+    sums, changed = checksums(cases)
+    files = [f"{name} {sums[name]['image']} {sums[name]['label']}" for name in sums]
+    identity = {
         "format": FORMAT,
         "dataset": manifest.dataset,
         "split": split,
         "data_sha256": _digest(files),
     }
+    return identity, changed
 
 
 def _digest(lines: Sequence[str]) -> str:
@@ -264,7 +286,7 @@ def _digest(lines: Sequence[str]) -> str:
 
 def _claim_folder(output: Path, identity: dict[str, Any]) -> None:
     """Write what is evaluated into the folder, or refuse a folder that holds something else."""
-    path = output / "evaluation.json"
+    path = output / MARKER
     if path.is_file():
         try:
             there = json.loads(path.read_text(encoding="utf-8"))

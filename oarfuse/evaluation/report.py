@@ -137,6 +137,7 @@ def _markdown(summary: dict[str, Any], means: dict[str, pd.DataFrame]) -> str:
         lines.append("\\* The paper gives no unit; its figures fit voxels, not mm.")
     if "transunet" in summary:
         lines += transunet_markdown(summary["transunet"], means["raw"], spec)
+    lines += [f"\n**Warning**: {warning}" for warning in summary.get("warnings", ())]
     lines += ["", *_facts(summary), ""]
     return "\n".join(lines)
 

@@ -19,7 +19,7 @@ from oarfuse.data import leaking_slices, load_case
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.report import MORE_COLUMNS, VARIANTS
 from oarfuse.evaluation.synapse_scorer import transunet_rows
-from oarfuse.files import write_json
+from oarfuse.files import sha256, write_json
 from oarfuse.machine import usable_cores
 from oarfuse.metrics import case_metrics
 from oarfuse.organs import DatasetSpec
@@ -118,15 +118,19 @@ def run_cases(
     *,
     progress: bool,
     ahead: bool,
+    saved: Callable[[Case], Path | None] = lambda case: None,
 ) -> None:
     """Score the cases that the folder does not hold yet, each as soon as it is predicted.
+
+    `saved` names the file to which `predict` writes its labels, if it does: a case whose file is
+    gone is predicted again, and a file that is not what was written there is an `OarfuseError`.
 
     With `ahead` the predictions are made here, one after the other because a network uses every
     core or the one GPU, while a thread scores the case before. Otherwise whole cases run on
     threads: decompression and the nearest-neighbour searches work outside Python's lock, and a
     case takes too little (tens of milliseconds) to repay the start of processes.
     """
-    waiting = [case for case in cases if stored_case(output, case) is None]
+    waiting = [case for case in cases if not _is_done(output, case, saved(case))]
     workers = 1 if ahead else usable_cores()
     pending: deque[Future[None]] = deque()
     bar = tqdm(total=len(cases), initial=len(cases) - len(waiting), disable=not progress)
@@ -139,7 +143,9 @@ def run_cases(
                     labels = predict(volume)
                     seconds = time.perf_counter() - start
                     pending.append(
-                        pool.submit(_score_and_store, volume, labels, spec, output, seconds)
+                        pool.submit(
+                            _score_and_store, volume, labels, spec, output, seconds, saved(case)
+                        )
                     )
                 else:
                     pending.append(pool.submit(_read_and_store, case, predict, spec, output))
@@ -154,15 +160,37 @@ def run_cases(
             raise
 
 
+def _is_done(output: Path, case: Case, saved: Path | None) -> bool:
+    stored = stored_case(output, case)
+    if stored is None or saved is None:
+        return stored is not None
+    if not saved.is_file():
+        return False
+    known = stored.get("prediction_sha256")
+    if known is None:  # scored without being saved, so that the file is of an earlier moment
+        return False
+    if sha256(saved) != known:
+        raise OarfuseError(
+            f"{saved} was changed after this evaluation wrote it: move it away, or choose another "
+            "output folder."
+        )
+    return True
+
+
 def _read_and_store(
     case: Case, predict: Callable[[Volume], np.ndarray], spec: DatasetSpec, output: Path
 ) -> None:
     volume = load_case(case)
-    _score_and_store(volume, predict(volume), spec, output, None)
+    _score_and_store(volume, predict(volume), spec, output, None, None)
 
 
 def _score_and_store(
-    volume: Volume, labels: np.ndarray, spec: DatasetSpec, output: Path, seconds: float | None
+    volume: Volume,
+    labels: np.ndarray,
+    spec: DatasetSpec,
+    output: Path,
+    seconds: float | None,
+    saved: Path | None,
 ) -> None:
     leaking = leaking_slices(volume.image, volume.label)
     name = volume.case.case
@@ -172,6 +200,7 @@ def _score_and_store(
         "leaking_slices": int(np.count_nonzero(leaking)),
         "prediction_seconds": seconds,
         "rows": rows,
+        "prediction_sha256": None if saved is None else sha256(saved),
     }
     if spec.name == "synapse":
         content["transunet"] = transunet_rows(labels, volume.label, spec, name)
@@ -181,9 +210,13 @@ def _score_and_store(
 def stored_case(output: Path, case: Case) -> dict[str, Any] | None:
     """Return what was stored for a finished case, or None if it has yet to be scored."""
     try:
-        return json.loads((output / "cases" / f"{case.case}.json").read_text(encoding="utf-8"))
+        stored = json.loads((output / "cases" / f"{case.case}.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
+    whole = isinstance(stored, dict) and {"rows", "leaking_slices", "prediction_seconds"} <= set(
+        stored
+    )
+    return stored if whole else None
 
 
 def jsonable(value: Any) -> Any:
