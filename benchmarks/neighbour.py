@@ -21,7 +21,7 @@ from oarfuse.runtime import environment
 
 RESULTS = Path(__file__).parent / "results" / "neighbour.json"
 SIDES: dict[str, dict[str, str]] = {
-    "as oarfuse sets it": {},
+    "nothing set": {},
     "OpenMP's default": {"GOMP_SPINCOUNT": "300000"},
     "spin 1000": {"GOMP_SPINCOUNT": "1000"},
     "spin 10000": {"GOMP_SPINCOUNT": "10000"},

@@ -17,8 +17,8 @@ from oarfuse.data.nifti import parse_nifti
 from oarfuse.data.patches import PatchDataset, StepSampler
 from oarfuse.data.sparse_csv import read_ct, read_mask
 from oarfuse.errors import OarfuseError
-from oarfuse.inference import _resize, _resize_labels
 from oarfuse.organs import OPENKBP
+from oarfuse.other_grids import resize, resize_labels
 
 SIDES = st.tuples(*3 * [st.integers(1, 9)])
 
@@ -29,12 +29,12 @@ def test_resampling_keeps_range_and_its_own_grid(
     old: tuple[int, ...], new: tuple[int, ...], seed: int
 ) -> None:
     image = np.random.default_rng(seed).integers(-1024, 3000, old).astype(np.int16)
-    resized = _resize(image, new)
+    resized = resize(image, new)
     assert resized.shape == new and resized.dtype == np.int16
     assert image.min() <= resized.min() and resized.max() <= image.max()
-    assert np.array_equal(_resize(image, old), image)
-    assert (_resize(np.full(old, 37, np.int16), new) == 37).all()
-    flipped = _resize(image[::-1], new)[::-1].astype(int)
+    assert np.array_equal(resize(image, old), image)
+    assert (resize(np.full(old, 37, np.int16), new) == 37).all()
+    flipped = resize(image[::-1], new)[::-1].astype(int)
     assert np.abs(flipped - resized).max() <= 1  # both ends are treated alike, up to rounding
 
 
@@ -44,10 +44,10 @@ def test_resampled_labels_are_labels_that_were_there(
     old: tuple[int, ...], new: tuple[int, ...], seed: int
 ) -> None:
     labels = np.random.default_rng(seed).integers(0, 6, old).astype(np.uint8)
-    resized = _resize_labels(labels, new, 6)
+    resized = resize_labels(labels, new, 6)
     assert resized.shape == new and resized.dtype == np.uint8
     assert set(np.unique(resized)) <= set(np.unique(labels))
-    assert np.array_equal(_resize_labels(labels, old, 6), labels)
+    assert np.array_equal(resize_labels(labels, old, 6), labels)
 
 
 @pytest.fixture(scope="module")
