@@ -45,8 +45,8 @@ def plot_stages(
             title=title,
             caption=(
                 "Mean DSC over organs and validation patients of the weights' moving average. "
-                "Minutes are of training alone; a ring marks the weights that were kept, from "
-                "which the next stage goes on."
+                "Minutes are of training alone; a ring marks the weights that were kept"
+                + (", from which the next stage goes on." if len(stages) > 1 else ".")
             ),
             headers=[0.1, 0.0],
             left_in=left,
