@@ -345,7 +345,7 @@ def test_kill_leaves_finished_patients_and_a_rerun_completes(tmp_path: Path) -> 
     assert len(list((out / "images").glob("pt_*"))) == 4
     for case in manifest.cases:
         assert load_case(case).label.any()
-    (out / "images/.pt_1-killed.partial.nii.gz").write_bytes(b"left behind")
+    (out / "images/.pt_1-k1lled00.partial.nii.gz").write_bytes(b"left behind")
     whole = prepare(source, out)
     assert whole.complete and len(whole.cases) == 15
     assert not list(out.rglob("*.partial*"))

@@ -141,7 +141,7 @@ def halted(whole: tuple[TrainConfig, float], tmp_path: Path) -> TrainConfig:
 
     def stop_after_step_6(self: RunFolder, *parts: Any) -> None:
         checkpoint(self, *parts)
-        reached.append(parts[-1].step)
+        reached.append(parts[3].step)
         if reached[-1] == 6:
             raise Halt
 
