@@ -23,8 +23,11 @@ def gpu_block(benchmarks: Path = BENCHMARKS, trainings: Path = TRAININGS) -> str
     sessions = [
         json.loads(path.read_text(encoding="utf-8"))
         for path in (benchmarks / "gpu.json", benchmarks / "gpu_all_methods.json")
+        if path.exists()
     ]
-    parts = [_steps(sessions), _kernels(sessions[1]), _rest(sessions[0]), _trainings(trainings)]
+    # A newer whole run of the benchmark has everything in its first file.
+    measured = next(session for session in sessions if "kernels" in session)
+    parts = [_steps(sessions), _kernels(measured), _rest(sessions[0]), _trainings(trainings)]
     return "\n\n".join(parts)
 
 
@@ -35,7 +38,7 @@ def _steps(sessions: list[dict[str, Any]]) -> str:
         for row in session["steps"]:
             if "block" not in row and row["precision"] == "bf16-mixed" and row["mode"] in MODES:
                 key = (row["batch"], row["mode"])
-                marked = row | {"mark": "\\*" if session["beside"] else ""}
+                marked = row | {"mark": "\\*" if session.get("beside") else ""}
                 rows.setdefault(row["model"], {}).setdefault(key, marked)
     heads = ["one training step, bfloat16, ms"]
     keys = [(batch, mode) for batch in (2, 8) for mode in MODES]
@@ -58,9 +61,14 @@ def _steps(sessions: list[dict[str, Any]]) -> str:
         for row in sessions[0]["steps"]
         if "block" in row or row["precision"] != "bf16-mixed"
     )
+    marked = "".join(
+        f" \\* Measured while {session['beside']} ({_code(session).lower()})."
+        for session in sessions
+        if session.get("beside")
+    )
     lines += ["", f"*Recorded*: the whole step as one CUDA graph, which `oarfuse train` takes by "
-              f"itself on one GPU. \\* Measured while {sessions[1]['beside']}. Call by call at "
-              f"batch 2: {others}. {_source(sessions[0])}; marked figures: {_code(sessions[1])}. "
+              f"itself on one GPU.{marked} Call by call at "
+              f"batch 2: {others}. {_source(sessions[0])}. "
               "A step is forward, Dice + cross-entropy, backward, Adam and the moving average, on "
               "patches of 96x64x64."]  # fmt: skip
     return "\n".join(lines)
@@ -134,4 +142,5 @@ def _source(session: dict[str, Any]) -> str:
 
 
 def _code(session: dict[str, Any]) -> str:
-    return f"Code of commit {session['code']}"
+    # A lent machine's copy may not know its own commit; `code` was then added to the file.
+    return f"Code of commit {session.get('code', session['environment']['commit'])}"
