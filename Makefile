@@ -41,7 +41,7 @@ test-package: $(INSTALLED)
 # The phantom that the notebooks share is drawn and trained on before they run side by side.
 # --nbval-cell-timeout: without it nbval waits for ever when a kernel is killed.
 test-notebooks: $(INSTALLED)
-	$(BIN)/python -c 'from oarfuse.embedded import phantom_data, phantom_weights; \
+	$(BIN)/python -c 'from oarfuse.course.material import phantom_data, phantom_weights; \
 		phantom_weights("build/phantom/run", phantom_data("build/phantom/prepared"))'
 	$(PYTEST) --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 		-p no:cacheprovider $(NOTEBOOKS) $(SOLUTIONS)
@@ -56,7 +56,7 @@ night: $(INSTALLED)
 
 # The API reference, from the docstrings, into build/api/index.html.
 docs: $(INSTALLED)
-	$(BIN)/python data_scripts/api_reference.py --output build/api
+	$(BIN)/python -m reports.api_reference --output build/api
 
 clean:
 	rm -rf build .snakemake

@@ -35,7 +35,7 @@ from oarfuse.inference import predict_labels
 from oarfuse.losses import deep_supervision_loss
 from oarfuse.models import kernels
 from oarfuse.organs import OPENKBP
-from oarfuse.runtime import environment
+from oarfuse.provenance import environment
 from oarfuse.steps import TrainStep
 from oarfuse.weights import ModelInfo
 

@@ -3,8 +3,8 @@
     python benchmarks/gpu_results.py OUT --data PREPARED
 
 For each OUT/NAME.safetensors: its records from records.tar, and what `oarfuse evaluate` says of
-these half-precision weights. Then `python data_scripts/update_readme.py` brings README up to date,
-and `data_scripts/publish_weights.py OUT/runs/NAME` publishes one of them.
+these half-precision weights. Then `python -m reports` brings README up to date,
+and `reports/publish_weights.py OUT/runs/NAME` publishes one of them.
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     from oarfuse.files import write_json
-    from oarfuse.runtime import environment
+    from oarfuse.provenance import environment
 
     config = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
     config["folds"] = 2

@@ -41,9 +41,8 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from oarfuse.files import write_json
-from oarfuse.machine import usable_cores
 from oarfuse.metrics import case_metrics, distance_sets, surface
-from oarfuse.runtime import environment
+from oarfuse.provenance import environment, usable_cores
 
 RESULTS = Path(__file__).parent / "results" / "metrics.json"
 TOLERANCE_MM = 2.0

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from oarfuse.files import write_json
-from oarfuse.runtime import environment
+from oarfuse.provenance import environment
 
 RESULTS = Path(__file__).parent / "results" / "neighbour.json"
 SIDES: dict[str, dict[str, str]] = {
@@ -35,7 +35,7 @@ import statistics, sys, time
 import oarfuse
 import torch
 from oarfuse.losses import dice_cross_entropy
-from oarfuse.runtime import autocast, keep_freed_memory
+from oarfuse.devices import autocast, keep_freed_memory
 keep_freed_memory()
 torch.manual_seed(0)
 network = oarfuse.build_model("oarfocalfusenet", width=8)

@@ -25,16 +25,17 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from oarfuse.data.patches import scale_window
-from oarfuse.data.phantom_abdomen import draw_abdomen
+from oarfuse.data.ct import scale_window
 from oarfuse.data.synapse import CHALLENGE_LABELS
+from oarfuse.devices import keep_freed_memory
 from oarfuse.files import write_json
 from oarfuse.losses import dice_cross_entropy
 from oarfuse.models import build_model, model_names
+from oarfuse.models.compared.slicewise import SliceWise
 from oarfuse.models.cost import count_parameters
-from oarfuse.models.slicewise import SliceWise
 from oarfuse.organs import SYNAPSE
-from oarfuse.runtime import environment, keep_freed_memory
+from oarfuse.phantom.abdomen import draw_abdomen
+from oarfuse.provenance import environment
 
 VIT = {"img_size": 96, "width": 96, "depth": 4, "heads": 4, "dropout": 0.0}
 SMALL: dict[str, dict[str, Any]] = {

@@ -26,11 +26,12 @@ import pandas as pd
 
 from oarfuse import inference
 from oarfuse.config import TrainConfig
-from oarfuse.data import load_case, load_manifest, make_phantom, prepare_openkbp
-from oarfuse.embedded import PHANTOM_TRAIN
+from oarfuse.course.material import PHANTOM_TRAIN
+from oarfuse.course.timing import spread
+from oarfuse.data import load_case, load_manifest, prepare_openkbp
 from oarfuse.files import write_json
-from oarfuse.measure import spread
-from oarfuse.runtime import environment
+from oarfuse.phantom import make_phantom
+from oarfuse.provenance import environment
 from oarfuse.training import train
 from oarfuse.weights import load_weights
 

@@ -28,17 +28,18 @@ import torch
 from torch import nn
 
 import oarfuse
+from oarfuse.course.timing import spread
+from oarfuse.devices import keep_freed_memory
 from oarfuse.files import write_json
 from oarfuse.losses import dice_cross_entropy
-from oarfuse.measure import spread
 from oarfuse.models.cost import count_parameters, gflops
-from oarfuse.models.layers import InstanceNorm
-from oarfuse.runtime import environment, keep_freed_memory
+from oarfuse.models.encoder_decoder import InstanceNorm
+from oarfuse.provenance import environment
 
 RESULTS = Path(__file__).parent / "results" / "training_step.json"
 PATCH = (64, 96, 96)
 CUBE = (96, 96, 96)
-ALLOCATORS = ("ours", "system")  # glibc keeps freed memory (see oarfuse.runtime), or as it comes
+ALLOCATORS = ("ours", "system")  # glibc keeps freed memory (see oarfuse.devices), or as it comes
 RIVALS = ("msf3d", "unet3d", "attunet", "dynunet", "unetr", "swinunetr")
 
 # name -> (model, options, patch, bfloat16)

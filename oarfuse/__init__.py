@@ -1,9 +1,9 @@
 """oarfuse: OARFocalFuseNet and 3D-MSF, taught and reproduced."""
 
 from oarfuse.errors import OarfuseError
-from oarfuse.machine import name_the_user
 from oarfuse.models.registry import build_model, model_names
 from oarfuse.pretrained import load_pretrained, pretrained_names
+from oarfuse.provenance import name_the_user
 
 name_the_user()
 

@@ -180,7 +180,7 @@ def _add_phantom(commands: Any) -> None:
 
 
 def _phantom(options: argparse.Namespace) -> None:
-    from oarfuse.data import make_phantom
+    from oarfuse.phantom import make_phantom
 
     source = make_phantom(
         options.output,
@@ -197,13 +197,14 @@ def _phantom(options: argparse.Namespace) -> None:
 def _add_download(commands: Any) -> None:
     parser = _command(commands, "download", _download, "Fetch the public OpenKBP archive.")
     parser.add_argument("dataset", choices=["openkbp"])
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="ZIP file to write")
+    parser.add_argument("--known-hash", help="SHA-256 that the whole file must have")
 
 
 def _download(options: argparse.Namespace) -> None:
     from oarfuse.data import download_openkbp
 
-    print(download_openkbp(options.output))
+    print(download_openkbp(options.output, known_hash=options.known_hash))
 
 
 def _add_train(commands: Any) -> None:
@@ -391,7 +392,7 @@ def _add_tables(commands: Any) -> None:
 
 
 def _tables(options: argparse.Namespace) -> None:
-    from oarfuse.tables import write_tables
+    from oarfuse.evaluation.paper_tables import write_tables
 
     left_out = write_tables(
         options.results,

@@ -63,7 +63,7 @@ class TrainConfig:
         Steps between resumable checkpoints.
     blank_leaking
         Empty the slices whose CT was cut away but inside structures, in training and whenever the
-        weights predict; see `oarfuse.data.patches.cut_slices`.
+        weights predict; see `oarfuse.data.ct.cut_slices`.
     init
         Weights to start from instead of random ones: a file, or a name of
         `oarfuse.pretrained_names`. Their history becomes part of the new weights' record.

@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 from scipy.ndimage import zoom
 from torch import Tensor, nn
 
+from oarfuse.data.ct import blank_cut_slices, body_box, scale_window
 from oarfuse.data.grids import obliquity
+from oarfuse.data.label_files import check_is_ours, write_labels
 from oarfuse.data.nifti import read_ct
-from oarfuse.data.patches import blank_cut_slices, body_box, scale_window
-from oarfuse.errors import OarfuseError
-from oarfuse.files import check_output_file
-from oarfuse.labels import check_is_ours, write_labels
-from oarfuse.other_grids import resize, resize_labels, sides_to_work_on
-from oarfuse.pretrained import find_weights
-from oarfuse.runtime import (
+from oarfuse.devices import (
     autocast,
     choose_device,
     choose_precision,
     keep_freed_memory,
     missing_operators_said,
 )
+from oarfuse.errors import OarfuseError
+from oarfuse.files import check_output_file
+from oarfuse.other_grids import resize, resize_labels, sides_to_work_on
+from oarfuse.pretrained import find_weights
 from oarfuse.weights import ModelInfo, load_weights
 
 # Air around the body that is kept when cropping, in voxels.
@@ -72,7 +72,7 @@ def predict_labels(
     device
         ``cpu``, ``cuda`` or ``cuda:1``; a GPU if there is one, when omitted.
     precision
-        One of `oarfuse.config.PRECISIONS`; ``auto`` is `oarfuse.runtime.choose_precision`'s choice.
+        One of `oarfuse.config.PRECISIONS`; ``auto`` is `oarfuse.devices.choose_precision`'s choice.
     adapt_steps
         Before, fit a copy of the network to this image by so many steps; see `adapt_to_image`.
 
@@ -187,8 +187,8 @@ def check_options(
     OarfuseError
         If it cannot do something, or two options exclude each other.
     """
-    from oarfuse.models.darr import DARR
-    from oarfuse.models.slicewise import SliceWise
+    from oarfuse.models.compared.darr import DARR
+    from oarfuse.models.compared.slicewise import SliceWise
 
     if slice_side is not None:
         if mirror or adapt_steps:
@@ -265,7 +265,7 @@ def adapt_to_image(model: nn.Module, volume: Tensor, info: ModelInfo, *, steps: 
 
     The puzzle is cut from the middle of the volume at the size of a training patch, because the
     network learned to solve puzzles of that size; where the volume is smaller it is continued
-    with its last voxels. `oarfuse.models.darr.adapt` says what moves and what stays.
+    with its last voxels. `oarfuse.models.compared.darr.adapt` says what moves and what stays.
 
     Parameters
     ----------
@@ -283,7 +283,7 @@ def adapt_to_image(model: nn.Module, volume: Tensor, info: ModelInfo, *, steps: 
     OarfuseError
         If the network has no jigsaw, or its patches are too small for one.
     """
-    from oarfuse.models.darr import DARR, adapt
+    from oarfuse.models.compared.darr import DARR, adapt
 
     check_options(model, info, adapt_steps=steps)
     assert isinstance(model, DARR)  # or the check would have refused it
@@ -299,7 +299,7 @@ def adapt_to_image(model: nn.Module, volume: Tensor, info: ModelInfo, *, steps: 
 
 def _window_scores(model: nn.Module, volume: Tensor, info: ModelInfo, overlap: float) -> Tensor:
     """Return softmax scores ``(1, classes, D, H, W)``, averaged where windows overlap."""
-    from oarfuse.models.slicewise import SliceWise
+    from oarfuse.models.compared.slicewise import SliceWise
 
     # A 2D network sees each slice by itself: windows that overlap in depth only repeat its work.
     overlaps = (0.0 if isinstance(model, SliceWise) else overlap, overlap, overlap)

@@ -30,7 +30,7 @@ from oarfuse.files import (
 )
 from oarfuse.patients import PATIENTS, check_patients
 from oarfuse.pretrained import find_weights
-from oarfuse.runtime import git_commit
+from oarfuse.provenance import git_commit
 from oarfuse.weights import (
     ModelInfo,
     load_state,

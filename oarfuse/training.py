@@ -20,6 +20,7 @@ from oarfuse.config import TrainConfig
 from oarfuse.data.feeding import feed
 from oarfuse.data.manifest import Case, Manifest, load_case, load_whole_manifest
 from oarfuse.data.patches import PatchDataset, StepSampler
+from oarfuse.devices import choose_precision, keep_freed_memory, missing_operators_said
 from oarfuse.errors import OarfuseError
 from oarfuse.inference import predict_labels
 from oarfuse.interruption import Stopped, StopRequest, stop_at_step_end
@@ -28,8 +29,8 @@ from oarfuse.metrics import dice
 from oarfuse.models import build_model
 from oarfuse.models.kernels import backend
 from oarfuse.pretrained import find_weights
+from oarfuse.provenance import environment
 from oarfuse.runs import LOG_EVERY, RunFolder, RunState, has_checkpoint
-from oarfuse.runtime import choose_precision, environment, keep_freed_memory, missing_operators_said
 from oarfuse.steps import TrainStep, choose_mode
 from oarfuse.weights import ModelInfo, load_state, read_safetensors
 

@@ -12,7 +12,8 @@ if not torch.cuda.is_available():
     # Triton's kernels run on a CPU then, as Python. It must be said before Triton is imported.
     os.environ["TRITON_INTERPRET"] = "1"
 
-from oarfuse.data import make_phantom, prepare_openkbp
+from oarfuse.data import prepare_openkbp
+from oarfuse.phantom import make_phantom
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-from small_data import write_small_data
+from tests.helpers.small_data import write_small_data
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
-from small_data import write_small_data
 
 from oarfuse import build_model
 from oarfuse.config import TrainConfig
 from oarfuse.errors import OarfuseError
 from oarfuse.runs import CHECKPOINT
 from oarfuse.training import train
+from tests.helpers.small_data import write_small_data
 
 # Sums of float32 in another order: gradients (up to about 1) differ by a few 1e-5 at most.
 GRADIENT_TOLERANCE = 1e-4

@@ -15,20 +15,20 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from openkbp_files import patient_files, write_source, zip_source
 from safetensors.torch import save_file
-from small_data import write_small_data
 
 from oarfuse import build_model
 from oarfuse.config import TrainConfig
 from oarfuse.data import load_case, load_manifest, prepare_openkbp, read_ct
-from oarfuse.data.sparse_csv import read_ct as parse_ct
-from oarfuse.data.sparse_csv import read_mask, read_spacing
+from oarfuse.data.openkbp.sparse_csv import read_ct as parse_ct
+from oarfuse.data.openkbp.sparse_csv import read_mask, read_spacing
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation import evaluate, score_predictions
 from oarfuse.inference import predict_file
 from oarfuse.runs import read_curves
 from oarfuse.weights import ModelInfo, load_weights, save_weights
+from tests.helpers.openkbp_files import patient_files, write_source, zip_source
+from tests.helpers.small_data import write_small_data
 
 INFO = ModelInfo(
     model="oarfocalfusenet",

@@ -10,20 +10,21 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from openkbp_files import patient_files, write_source
 from safetensors.torch import save_file
-from small_data import write_small_data
-from test_faults import INFO, ct
 
 from oarfuse.cli import main
 from oarfuse.config import TrainConfig
-from oarfuse.data import make_fold, make_phantom, prepare_openkbp
+from oarfuse.data import make_fold, prepare_openkbp
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation import evaluate
+from oarfuse.evaluation.paper_tables import write_tables
 from oarfuse.files import atomic_path, sole_writer
+from oarfuse.phantom import make_phantom
 from oarfuse.runs import RunFolder, export_weights
-from oarfuse.tables import write_tables
 from oarfuse.weights import save_weights
+from tests.helpers.openkbp_files import patient_files, write_source
+from tests.helpers.small_data import write_small_data
+from tests.test_faults import INFO, ct
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -13,9 +13,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from small_data import write_small_data
-from test_faults import INFO
-from test_interruption import SIZES, assert_same_end
 
 from oarfuse.cli import main
 from oarfuse.config import TrainConfig
@@ -28,6 +25,9 @@ from oarfuse.patients import PATIENTS
 from oarfuse.runs import CHECKPOINT, ENVIRONMENT, read_curves
 from oarfuse.training import train
 from oarfuse.weights import save_weights
+from tests.helpers.small_data import write_small_data
+from tests.test_faults import INFO
+from tests.test_interruption import SIZES, assert_same_end
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_changed_label_is_another_patient(data: Path, tmp_path: Path) -> None:
 def test_another_data_set_is_refused_in_a_sentence(
     data: Path, tmp_path: Path, remembered: bool
 ) -> None:
-    from test_data_synapse import prepare, write
+    from tests.data.test_synapse import prepare, write
 
     for number in (5, 10):
         write(tmp_path / "RawData/Training", number)

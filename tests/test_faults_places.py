@@ -12,11 +12,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from openkbp_files import patient_files, write_source
-from small_data import write_small_data
-from test_data_synapse import prepare, write
-from test_faults import INFO, ct
-from test_interruption import SIZES
 
 from oarfuse.cli import main
 from oarfuse.config import TrainConfig
@@ -25,6 +20,11 @@ from oarfuse.data.containers import walk
 from oarfuse.errors import OarfuseError
 from oarfuse.training import train
 from oarfuse.weights import save_weights
+from tests.data.test_synapse import prepare, write
+from tests.helpers.openkbp_files import patient_files, write_source
+from tests.helpers.small_data import write_small_data
+from tests.test_faults import INFO, ct
+from tests.test_interruption import SIZES
 
 
 @pytest.fixture

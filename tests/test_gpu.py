@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from small_data import write_small_data
 from torch import Tensor, nn
 
 from oarfuse import build_model, load_pretrained
@@ -25,6 +24,7 @@ from oarfuse.runs import read_curves
 from oarfuse.steps import TrainStep
 from oarfuse.training import train
 from oarfuse.weights import load_weights
+from tests.helpers.small_data import write_small_data
 
 pytestmark = [
     pytest.mark.gpu,

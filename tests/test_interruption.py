@@ -17,9 +17,7 @@ import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
-from openkbp_files import patient_files, write_source
 from safetensors import SafetensorError, safe_open
-from small_data import write_small_data
 
 from oarfuse.config import TrainConfig
 from oarfuse.data import load_case, load_manifest, prepare_openkbp
@@ -28,11 +26,15 @@ from oarfuse.evaluation import evaluate
 from oarfuse.runs import CHECKPOINT, PREVIOUS, WEIGHTS, RunFolder
 from oarfuse.training import train
 from oarfuse.weights import load_weights
+from tests.helpers.openkbp_files import patient_files, write_source
+from tests.helpers.small_data import write_small_data
 
 KILLS = 20 if os.environ.get("OARFUSE_NIGHT") else 3
 # Importing PyTorch takes seconds; a fork server does it once for all processes that are killed.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["oarfuse.training", "oarfuse.evaluation", "oarfuse.data.openkbp"])
+CONTEXT.set_forkserver_preload(
+    ["oarfuse.training", "oarfuse.evaluation", "oarfuse.data.openkbp.prepare"]
+)
 
 
 SIZES: dict[str, Any] = dict(

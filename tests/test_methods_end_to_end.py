@@ -13,11 +13,11 @@ import pytest
 
 from oarfuse.cli import main
 from oarfuse.data import load_manifest, prepare_synapse
-from oarfuse.data.phantom_abdomen import draw_abdomen, write_patient
-from oarfuse.data.sources import PHANTOM_MARKER
+from oarfuse.data.splits import PHANTOM_MARKER
+from oarfuse.evaluation.statistics import load_metrics
 from oarfuse.models import model_names
 from oarfuse.organs import SYNAPSE
-from oarfuse.results import load_metrics
+from oarfuse.phantom.abdomen import draw_abdomen, write_patient
 
 VIT = {"img_size": 64, "width": 24, "depth": 2, "heads": 2}
 # The smallest that each network allows; V-Net, DARR and the ResNets have one size.

@@ -11,7 +11,6 @@ import pytest
 import torch
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
-from openkbp_files import needs_real_data, real_data
 from scipy.ndimage import affine_transform
 from torch import Tensor, nn
 
@@ -19,6 +18,7 @@ from oarfuse.data import Case, prepare_openkbp
 from oarfuse.inference import predict_file
 from oarfuse.pretrained import find_weights
 from oarfuse.weights import ModelInfo
+from tests.helpers.openkbp_files import needs_real_data, real_data
 
 PATIENT = "validation-pats/pt_201/"
 STAND_IN = Path("stand-in.safetensors")

@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from openkbp_files import needs_real_data, real_data
 from torch import Tensor, nn
 
 import oarfuse
 from oarfuse.cli import main
 from oarfuse.config import PRECISIONS, TrainConfig
 from oarfuse.data import load_case, load_manifest, prepare_openkbp
+from oarfuse.devices import choose_precision
 from oarfuse.errors import OarfuseError
 from oarfuse.inference import predict_labels, predict_slices
+from oarfuse.models.compared.slicewise import SliceWise
+from oarfuse.models.encoder_decoder import HALF_LIMIT, DecoderBlock, into_half_range
 from oarfuse.models.fast import FastFocalFuse, _global_context
 from oarfuse.models.focal_fuse import FocalFuse, modulate
-from oarfuse.models.layers import HALF_LIMIT, DecoderBlock, into_half_range
-from oarfuse.models.slicewise import SliceWise
-from oarfuse.runtime import choose_precision
 from oarfuse.training import validate
 from oarfuse.weights import ModelInfo, save_weights
+from tests.helpers.openkbp_files import needs_real_data, real_data
 
 PATIENTS = ("pt_1", "pt_201")
 AGREEMENT = 0.995  # of float16's and float32's labels, on voxels that either calls an organ

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from openkbp_files import needs_real_data, real_data
 
 import oarfuse
 from oarfuse.cli import main
@@ -25,6 +24,7 @@ from oarfuse.inference import predict_labels
 from oarfuse.metrics import dice
 from oarfuse.pretrained import find_weights
 from oarfuse.weights import read_info
+from tests.helpers.openkbp_files import needs_real_data, real_data
 
 ROOT = Path(__file__).parents[1]
 NAMES = oarfuse.pretrained_names()

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from openkbp_files import needs_real_data, real_data
 
 from oarfuse.cli import main
 from oarfuse.data import load_case, load_manifest, read_nifti
 from oarfuse.organs import OPENKBP
 from oarfuse.viewing import show_comparison
+from tests.helpers.openkbp_files import needs_real_data, real_data
 
 PATIENTS = ("train-pats/pt_1/", "train-pats/pt_2/", "train-pats/pt_3/", "validation-pats/pt_201/")
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from oarfuse.data import download
+from oarfuse.data.openkbp import download
 
 ROOT = Path(__file__).parents[1]
+USED = ("oarfuse", "data_scripts", "reports", "workflow")  # what users run
 # Spelled in pieces, so that this file does not find itself.
 MACHINE_PATH = re.compile(r"(?<![\w.:/~-])/(?:work|home|root|Users|mnt|scratch)/" + r"[\w.]+")
 PICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
@@ -128,7 +129,12 @@ def test_no_file_holds_a_secret() -> None:
 def test_addresses_in_the_package_are_https() -> None:
     plain = re.compile(r"\bhttp://[^\s\"')>]+")
     for path, text in texts():
-        if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in ("oarfuse", "data_scripts"):
+        if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in (
+            "oarfuse",
+            "data_scripts",
+            "reports",
+            "workflow",
+        ):
             assert plain.findall(text) == [], path
 
 
@@ -149,7 +155,7 @@ def test_only_the_download_module_fetches() -> None:
 
 def test_notebooks_are_guarded() -> None:
     """`test_notebooks.py` looks at every tracked notebook, wherever it lies."""
-    from test_notebooks import ALL
+    from tests.course.test_notebooks import ALL
 
     guarded = {parameter.values[0] for parameter in ALL}
     assert {path for path in tracked() if path.suffix == ".ipynb"} <= guarded

@@ -10,22 +10,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_data import write_small_data
-from test_training import tensors, tiny
 from torch import Tensor, nn
 
 from oarfuse.cli import main
 from oarfuse.config import TrainConfig
 from oarfuse.data import leaking_slices, load_manifest
+from oarfuse.data.ct import AIR_HU, blank_cut_slices, cut_slices
 from oarfuse.data.manifest import load_case
-from oarfuse.data.patches import AIR_HU, PatchDataset, blank_cut_slices, cut_slices
+from oarfuse.data.patches import PatchDataset
 from oarfuse.errors import OarfuseError
 from oarfuse.inference import predict_labels
 from oarfuse.organs import OPENKBP
 from oarfuse.runs import RunFolder, RunState, export_weights
 from oarfuse.training import train
-from oarfuse.viewing.stages import plot_stages
+from oarfuse.viewing.plots.training_stages import plot_stages
 from oarfuse.weights import load_weights, read_info, save_weights, training_stages
+from tests.helpers.small_data import write_small_data
+from tests.test_training import tensors, tiny
 
 
 @pytest.fixture(scope="module")

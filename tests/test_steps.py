@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 from lightning_fabric import Fabric
-from small_data import write_small_data
 from torch import Tensor, nn
 
 from oarfuse import steps as steps_module
@@ -19,6 +18,7 @@ from oarfuse.errors import OarfuseError
 from oarfuse.runs import CHECKPOINT, VALIDATION, RunState
 from oarfuse.steps import TrainStep, choose_mode
 from oarfuse.training import Clock, cosine_rate, learning_rate, train
+from tests.helpers.small_data import write_small_data
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 

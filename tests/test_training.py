@@ -16,7 +16,8 @@ from safetensors import safe_open
 from oarfuse.config import TrainConfig, load_config
 from oarfuse.data import load_manifest
 from oarfuse.data.augment import augment_patch, mirror
-from oarfuse.data.patches import PatchDataset, StepSampler, body_box, scale_window
+from oarfuse.data.ct import body_box, scale_window
+from oarfuse.data.patches import PatchDataset, StepSampler
 from oarfuse.errors import OarfuseError
 from oarfuse.losses import deep_supervision_loss, dice_cross_entropy
 from oarfuse.models import build_model

@@ -9,32 +9,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oarfuse.data.auditing import (
+    from oarfuse.data.ct import leaking_slices
+    from oarfuse.data.folds import make_fold
+    from oarfuse.data.manifest import Case, Manifest, Volume, load_case, load_manifest
+    from oarfuse.data.nifti import NiftiVolume, read_ct, read_nifti, write_labels_like
+    from oarfuse.data.openkbp.audit import (
         audit,
         audit_facts,
-        leaking_slices,
         outside_dose_mask,
         public_audit_facts,
         suspicious_contours,
     )
-    from oarfuse.data.download import download_openkbp
-    from oarfuse.data.folds import make_fold
-    from oarfuse.data.manifest import Case, Manifest, Volume, load_case, load_manifest
-    from oarfuse.data.nifti import NiftiVolume, read_ct, read_nifti, write_labels_like
-    from oarfuse.data.openkbp import prepare_openkbp
-    from oarfuse.data.phantom import make_phantom
-    from oarfuse.data.selection import organ_files, public_organ_files
-    from oarfuse.data.sources import open_source
+    from oarfuse.data.openkbp.download import download_openkbp
+    from oarfuse.data.openkbp.prepare import prepare_openkbp
+    from oarfuse.data.openkbp.selection import organ_files, public_organ_files
+    from oarfuse.data.openkbp.source import open_source
     from oarfuse.data.synapse import prepare_synapse
 
 _HOMES = {
-    "audit": "auditing",
-    "audit_facts": "auditing",
-    "leaking_slices": "auditing",
-    "outside_dose_mask": "auditing",
-    "public_audit_facts": "auditing",
-    "suspicious_contours": "auditing",
-    "download_openkbp": "download",
+    "audit": "openkbp.audit",
+    "audit_facts": "openkbp.audit",
+    "leaking_slices": "ct",
+    "outside_dose_mask": "openkbp.audit",
+    "public_audit_facts": "openkbp.audit",
+    "suspicious_contours": "openkbp.audit",
+    "download_openkbp": "openkbp.download",
     "make_fold": "folds",
     "Case": "manifest",
     "Manifest": "manifest",
@@ -45,11 +44,10 @@ _HOMES = {
     "read_ct": "nifti",
     "read_nifti": "nifti",
     "write_labels_like": "nifti",
-    "prepare_openkbp": "openkbp",
-    "make_phantom": "phantom",
-    "organ_files": "selection",
-    "public_organ_files": "selection",
-    "open_source": "sources",
+    "prepare_openkbp": "openkbp.prepare",
+    "organ_files": "openkbp.selection",
+    "public_organ_files": "openkbp.selection",
+    "open_source": "openkbp.source",
     "prepare_synapse": "synapse",
 }
 
@@ -65,7 +63,6 @@ __all__ = [
     "load_case",
     "load_manifest",
     "make_fold",
-    "make_phantom",
     "open_source",
     "organ_files",
     "outside_dose_mask",

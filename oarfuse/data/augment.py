@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from oarfuse.data.ct import scale_window
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import DatasetSpec
 
@@ -114,12 +115,6 @@ def wide_enough(patch_size: tuple[int, int, int], strength: float) -> tuple[int,
         side + 2 * math.ceil(side * _MARGIN * strength / 2) for side in patch_size
     )
     return depth, height, width
-
-
-def scale_window(image_hu: Tensor, window_hu: tuple[float, float]) -> Tensor:
-    """Clip HU to the window and scale it to 0..1, as float32."""
-    low, high = window_hu
-    return ((image_hu.float() - low) / (high - low)).clamp_(0, 1)
 
 
 def augment_patch(

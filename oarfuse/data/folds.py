@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from oarfuse.data.manifest import MANIFEST, Manifest, load_manifest, load_whole_manifest
-from oarfuse.data.sources import SPLITS, natural_key
+from oarfuse.data.splits import SPLITS, natural_key
 from oarfuse.errors import OarfuseError
 from oarfuse.files import sole_writer, write_json
 

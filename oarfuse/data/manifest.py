@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from oarfuse.data.grids import Affine
 from oarfuse.data.nifti import read_nifti, require_same_grid
-from oarfuse.data.sources import SPLITS
+from oarfuse.data.splits import SPLITS
 from oarfuse.errors import OarfuseError
 from oarfuse.files import sha256
 from oarfuse.organs import DatasetSpec, get_spec

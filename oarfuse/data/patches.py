@@ -15,18 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from oarfuse.data.augment import Change, augment_batch, draw_change, scale_window, wide_enough
+from oarfuse.data.augment import Change, augment_batch, draw_change, wide_enough
+from oarfuse.data.ct import AIR_HU, body_box, cut_slices, scale_window
 from oarfuse.data.manifest import Case, load_case
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import DatasetSpec
 
-AIR_HU = -1024
 # Share of patches that are centred anywhere in the body and not near an organ.
 BACKGROUND_SHARE = 0.1
-# In the 133 training and validation patients every slice that leaks by its labels
-# (`oarfuse.data.auditing.leaking_slices`; 1919 of them) holds at most 6.7 % of the CT voxels of a
-# full slice, and 34 of the 10 218 other organ slices hold less than this share.
-CUT_SHARE = 0.08
 
 
 # Image (D, H, W) int16 HU and label (D, H, W) uint8
@@ -205,57 +201,6 @@ class StepSampler:
         for step in range(self.first_step, self.steps):
             start = (step * self.processes + self.rank) * self.batch_size
             yield list(range(start, start + self.batch_size))
-
-
-def body_box(image: NDArray[np.int16], threshold_hu: int = -500) -> tuple[slice, slice, slice]:
-    """Return the (D, H, W) box around all that is denser than air; the whole volume if nothing is.
-
-    Parameters
-    ----------
-    image
-        (D, H, W) HU.
-    threshold_hu
-        Voxels above it count.
-    """
-    dense = image > threshold_hu
-    plane = np.any(dense, axis=0)
-    lines = (dense.any(axis=(1, 2)), plane.any(axis=1), plane.any(axis=0))
-    box = []
-    for line, size in zip(lines, image.shape, strict=True):
-        found = np.flatnonzero(line)
-        box.append(slice(int(found[0]), int(found[-1]) + 1) if found.size else slice(0, size))
-    return box[0], box[1], box[2]
-
-
-def cut_slices(image: NDArray[np.int16]) -> NDArray[np.bool_]:
-    """Find axial slices whose CT was cut away but inside structures, without knowing the labels.
-
-    A slice counts if it has CT voxels, but fewer than `CUT_SHARE` of a full slice; a voxel has CT
-    if it is above -1024 HU, and a full slice is the 90th percentile over the slices with CT. It is
-    the rule of `oarfuse.data.auditing.leaking_slices` without its use of the labels, so that
-    prediction can apply it.
-
-    Parameters
-    ----------
-    image
-        (D, H, W) HU.
-
-    Returns
-    -------
-    (D,) boolean; all False if there is no CT at all.
-    """
-    present = np.count_nonzero(image > AIR_HU, axis=(1, 2))
-    if not present.any():
-        return np.zeros(len(image), bool)
-    full = np.percentile(present[present > 0], 90)
-    return (present > 0) & (present < CUT_SHARE * full)
-
-
-def blank_cut_slices(image: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Return the CT (D, H, W) with air in the slices that `cut_slices` finds."""
-    blanked = image.copy()
-    blanked[cut_slices(image)] = AIR_HU
-    return blanked
 
 
 def _cache(case: Case, blank_leaking: bool) -> _CachedCase:

@@ -1,7 +1,7 @@
 """The engine that writes a prepared folder: in parallel, resumable, and never half a patient.
 
-A data set's own module (`oarfuse.data.openkbp`) says which patients there are and how to read
-one; everything that concerns files, reruns, interruptions and the manifest is here.
+A data set's own module (`oarfuse.data.openkbp.prepare`) says which patients there are and how
+to read one; everything that concerns files, reruns, interruptions and the manifest is here.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tqdm.auto import tqdm
 
 from oarfuse.data.manifest import FORMAT, MANIFEST, Manifest, Skipped, load_manifest
 from oarfuse.data.nifti import write_image
-from oarfuse.data.sources import SPLITS, natural_key
+from oarfuse.data.splits import SPLITS, natural_key
 from oarfuse.errors import OarfuseError
 from oarfuse.files import check_output_folder, sha256, sole_writer, write_json, write_text
-from oarfuse.machine import usable_cores
 from oarfuse.organs import DatasetSpec
+from oarfuse.provenance import usable_cores
 
 _SPL_CODES = ("S", "P", "L")
 

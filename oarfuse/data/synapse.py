@@ -18,7 +18,7 @@ from oarfuse.data.containers import Container, check_size, open_container, sever
 from oarfuse.data.manifest import Manifest, Skipped
 from oarfuse.data.nifti import as_ct, in_file_order, parse_nifti, require_same_grid
 from oarfuse.data.prepare import Header, Job, PatientData, prepare_cases
-from oarfuse.data.sources import PHANTOM_MARKER
+from oarfuse.data.splits import PHANTOM_MARKER
 from oarfuse.data.synapse_labels import CHALLENGE_LABELS as CHALLENGE_LABELS
 from oarfuse.data.synapse_labels import check_challenge_labels, to_classes
 from oarfuse.errors import OarfuseError

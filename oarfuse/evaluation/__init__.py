@@ -13,9 +13,9 @@ no_leak, largest_component_no_leak
     gives the answer away. An organ that is cut there has its cut face as a surface in both masks.
 """
 
-from oarfuse.evaluation.api import EvaluationResult, evaluate, score_predictions
+from oarfuse.evaluation.cases import score_case
 from oarfuse.evaluation.report import MORE_COLUMNS, VARIANTS
-from oarfuse.evaluation.scoring import score_case
+from oarfuse.evaluation.scoring import EvaluationResult, evaluate, score_predictions
 
 __all__ = [
     "MORE_COLUMNS",

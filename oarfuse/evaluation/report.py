@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from oarfuse.evaluation.statistics import COLUMNS, MEAN, METRIC_COLUMNS, mean_interval, summarise
 from oarfuse.evaluation.synapse_scorer import summarise_transunet, transunet_markdown
 from oarfuse.files import atomic_path, write_json, write_text
 from oarfuse.organs import get_spec
-from oarfuse.paper import paper_row
-from oarfuse.results import COLUMNS, MEAN, METRIC_COLUMNS, mean_interval, summarise
+from oarfuse.paper.printed import paper_row
 
 VARIANTS = ("raw", "largest_component", "no_leak", "largest_component_no_leak")
 MORE_COLUMNS = (

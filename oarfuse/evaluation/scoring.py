@@ -1,230 +1,339 @@
-"""Score cases in four variants, several at once, and keep each finished one on disk."""
+"""Evaluate a trained network, or label files made elsewhere, on a split of a prepared folder."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-import math
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm.auto import tqdm
+import pandas as pd
 
-from oarfuse.data import leaking_slices, load_case
+from oarfuse.data import read_nifti
+from oarfuse.data.label_files import check_is_ours, write_labels
+from oarfuse.data.manifest import checksums, load_whole_manifest
+from oarfuse.data.nifti import require_same_grid
+from oarfuse.devices import choose_device, choose_precision
 from oarfuse.errors import OarfuseError
-from oarfuse.evaluation.report import MORE_COLUMNS, VARIANTS
-from oarfuse.evaluation.synapse_scorer import transunet_rows
-from oarfuse.files import sha256, write_json
-from oarfuse.machine import usable_cores
-from oarfuse.metrics import case_metrics
-from oarfuse.organs import DatasetSpec
-from oarfuse.postprocess import keep_largest_component
+from oarfuse.evaluation.cases import jsonable, run_cases, stored_case
+from oarfuse.evaluation.report import MORE_COLUMNS, write_report
+from oarfuse.evaluation.synapse_scorer import COLUMNS
+from oarfuse.files import check_output_folder, sha256, sole_writer, write_json
+from oarfuse.inference import check_options, predict_labels, predict_slices
+from oarfuse.pretrained import find_weights
+from oarfuse.provenance import environment
+from oarfuse.weights import load_weights
 
 if TYPE_CHECKING:
-    from oarfuse.data import Case, Volume
+    from oarfuse.data import Case, Manifest, Volume
 
-SURFACE_DICE_TOLERANCE_MM = 2.0
+FORMAT = "oarfuse-evaluation/1"
+MARKER = "evaluation.json"
+_WRITTEN = (
+    *("cases", "predictions", "summary.json", "summary.md", "metrics.csv"),
+    *("metrics_largest_component.csv", "metrics_more.csv", "metrics_transunet.csv"),
+)
 
 
-def score_case(
-    prediction: np.ndarray,
-    truth: np.ndarray,
-    spacing_mm: Sequence[float],
-    spec: DatasetSpec,
+@dataclasses.dataclass(frozen=True)
+class EvaluationResult:
+    """What an evaluation found and where it wrote it.
+
+    Attributes
+    ----------
+    folder
+        Holds metrics.csv, metrics_largest_component.csv, metrics_more.csv, summary.json and
+        summary.md; for Synapse also metrics_transunet.csv.
+    metrics
+        The rows of metrics_more.csv: every case, organ and variant.
+    summary
+        The contents of summary.json.
+    """
+
+    folder: Path
+    metrics: pd.DataFrame
+    summary: dict[str, Any]
+
+
+def evaluate(
+    weights: str | Path,
+    data: str | Path,
+    split: str,
+    output: str | Path,
     *,
-    case: str,
-    leaking: np.ndarray | None = None,
-) -> list[dict[str, Any]]:
-    """Score one case in all variants.
+    mirror: bool = False,
+    device: str | None = None,
+    precision: str = "auto",
+    smoke: bool = False,
+    save_predictions: bool = False,
+    adapt_steps: int = 0,
+    slice_side: int | None = None,
+    progress: bool = True,
+) -> EvaluationResult:
+    """Predict and score every case of a split.
+
+    Finished cases are kept in ``output/cases``, so that an interrupted evaluation goes on where it
+    stopped when it is started again.
 
     Parameters
     ----------
-    prediction, truth
-        (D, H, W) integer label volumes on the same grid.
-    spacing_mm
-        Voxel size in mm along (D, H, W).
-    spec
-        The data set, for its organs.
-    case
-        The name that the rows carry.
-    leaking
-        (D,) bool, the slices to leave out in the ``no_leak`` variants; none if omitted.
-
-    Returns
-    -------
-    list of dict
-        One row per variant and organ with the keys `MORE_COLUMNS`.
+    weights
+        A safetensors file that `oarfuse train` wrote, or a name of `oarfuse.pretrained_names`.
+    data
+        A prepared folder.
+    split
+        ``train``, ``validation`` or ``test``.
+    output
+        Folder for the results; one folder holds one evaluation.
+    mirror
+        Average the predictions of the volume and of its left-right mirror image.
+    device
+        ``cpu``, ``cuda`` or ``cuda:1``; a GPU if there is one, when omitted.
+    precision
+        As for `oarfuse.inference.predict_labels`.
+    smoke
+        Call the result a smoke run in the summary: it proves that the pipeline works and nothing
+        about the method.
+    save_predictions
+        Also write ``output/predictions/<case>.nii.gz``. Of cases that were scored without, or whose
+        label map is gone, it is made again.
+    adapt_steps
+        Fit a copy of the network to each case first, see `oarfuse.inference.adapt_to_image`.
+    slice_side
+        Predict as TransUNet does, see `oarfuse.inference.predict_slices`; for 2D networks.
+    progress
+        Show a progress bar.
 
     Raises
     ------
     OarfuseError
-        As `oarfuse.metrics.case_metrics` does, or if the prediction holds an unknown label.
+        If an input is missing or damaged, the weights are for another data set, the split is
+        empty, `output` holds another evaluation, or the network's scores are not finite.
     """
-    prediction = np.asarray(prediction)
-    if prediction.size and not 0 <= prediction.min() <= prediction.max() < spec.num_classes:
+    manifest = load_whole_manifest(data)
+    cases = _cases(manifest, split)
+    weights = find_weights(weights)
+    model, info = load_weights(weights)
+    if info.dataset != manifest.dataset:
         raise OarfuseError(
-            f"The prediction for {case} holds labels from {prediction.min()} to "
-            f"{prediction.max()}: {spec.title} has the labels 0 to {spec.num_classes - 1}."
+            f"{weights} was trained for {info.dataset} and {data} holds {manifest.dataset}: "
+            "evaluate it on the data set that it was trained for."
         )
-    rows: list[dict[str, Any]] = []
-    cut = leaking is not None and bool(np.any(leaking))
-    raw, largest, raw_no_leak, largest_no_leak = VARIANTS
-    cleaned = keep_largest_component(prediction, spec.num_classes)
-    for labels, whole, without in (
-        (prediction, raw, raw_no_leak),
-        (cleaned, largest, largest_no_leak),
-    ):
-        scored = _organ_rows(labels, truth, spacing_mm, spec)
-        rows += [{"case": case, "variant": whole, **row} for row in scored]
-        if cut:
-            scored = _organ_rows(
-                _without_slices(labels, leaking), _without_slices(truth, leaking), spacing_mm, spec
-            )
-        rows += [{"case": case, "variant": without, **row} for row in scored]
-    return [{column: row[column] for column in MORE_COLUMNS} for row in rows]
-
-
-def _organ_rows(
-    prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float], spec: DatasetSpec
-) -> list[dict[str, Any]]:
-    labels = [organ.label for organ in spec.organs]
-    scores = case_metrics(
-        prediction, truth, labels, spacing_mm, tolerance_mm=SURFACE_DICE_TOLERANCE_MM
-    )
-    rows = []
-    for organ in spec.organs:
-        row = dataclasses.asdict(scores[organ.label])
-        row["surface_dice_2mm"] = row.pop("surface_dice")
-        rows.append({"organ": organ.name, **row})
-    return rows
-
-
-def _without_slices(labels: np.ndarray, leaking: np.ndarray | None) -> np.ndarray:
-    kept = labels.copy()
-    kept[leaking] = 0
-    return kept
-
-
-def run_cases(
-    cases: Sequence[Case],
-    spec: DatasetSpec,
-    output: Path,
-    predict: Callable[[Volume], np.ndarray],
-    *,
-    progress: bool,
-    ahead: bool,
-    saved: Callable[[Case], Path | None] = lambda case: None,
-) -> None:
-    """Score the cases that the folder does not hold yet, each as soon as it is predicted.
-
-    `saved` names the file to which `predict` writes its labels, if it does: a case whose file is
-    gone is predicted again, and a file that is not what was written there is an `OarfuseError`.
-
-    With `ahead` the predictions are made here, one after the other because a network uses every
-    core or the one GPU, while a thread scores the case before. Otherwise whole cases run on
-    threads: decompression and the nearest-neighbour searches work outside Python's lock, and a
-    case takes too little (tens of milliseconds) to repay the start of processes.
-    """
-    waiting = [case for case in cases if not _is_done(output, case, saved(case))]
-    workers = 1 if ahead else usable_cores()
-    pending: deque[Future[None]] = deque()
-    bar = tqdm(total=len(cases), initial=len(cases) - len(waiting), disable=not progress)
-    with bar, ThreadPoolExecutor(workers) as pool:
-        try:
-            for case in waiting:
-                if ahead:
-                    volume = load_case(case)
-                    start = time.perf_counter()
-                    labels = predict(volume)
-                    seconds = time.perf_counter() - start
-                    pending.append(
-                        pool.submit(
-                            _score_and_store, volume, labels, spec, output, seconds, saved(case)
-                        )
-                    )
-                else:
-                    pending.append(pool.submit(_read_and_store, case, predict, spec, output))
-                while len(pending) > 2 * workers:  # bound the volumes that wait in memory
-                    pending.popleft().result()
-                    bar.update()
-            while pending:
-                pending.popleft().result()
-                bar.update()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _is_done(output: Path, case: Case, saved: Path | None) -> bool:
-    stored = stored_case(output, case)
-    if stored is None or saved is None:
-        return stored is not None
-    if not saved.is_file():
-        return False
-    known = stored.get("prediction_sha256")
-    if known is None:  # scored without being saved, so that the file is of an earlier moment
-        return False
-    if sha256(saved) != known:
-        raise OarfuseError(
-            f"{saved} was changed after this evaluation wrote it: move it away, or choose another "
-            "output folder."
-        )
-    return True
-
-
-def _read_and_store(
-    case: Case, predict: Callable[[Volume], np.ndarray], spec: DatasetSpec, output: Path
-) -> None:
-    volume = load_case(case)
-    _score_and_store(volume, predict(volume), spec, output, None, None)
-
-
-def _score_and_store(
-    volume: Volume,
-    labels: np.ndarray,
-    spec: DatasetSpec,
-    output: Path,
-    seconds: float | None,
-    saved: Path | None,
-) -> None:
-    leaking = leaking_slices(volume.image, volume.label)
-    name = volume.case.case
-    rows = score_case(labels, volume.label, volume.spacing_mm, spec, case=name, leaking=leaking)
-    content = {
-        "case": name,
-        "leaking_slices": int(np.count_nonzero(leaking)),
-        "prediction_seconds": seconds,
-        "rows": rows,
-        "prediction_sha256": None if saved is None else sha256(saved),
+    chosen = choose_device(device)
+    choose_precision(precision, chosen.type)
+    model.to(chosen)  # once, and not there and back for each case
+    output = Path(output)
+    said = check_options(model, info, mirror=mirror, adapt_steps=adapt_steps, slice_side=slice_side)
+    for warning in said:
+        warnings.warn(warning, stacklevel=2)
+    special = {
+        key: value
+        for key, value in {"adapt_steps": adapt_steps, "slice_side": slice_side}.items()
+        if value
     }
-    if spec.name == "synapse":
-        content["transunet"] = transunet_rows(labels, volume.label, spec, name)
-    write_json(output / "cases" / f"{name}.json", jsonable(content))
+    data_identity, changed = _data_identity(manifest, cases, split)
+    identity = {
+        "weights_sha256": sha256(weights),
+        "mirror": mirror,
+        "precision": precision,
+        **special,
+        **data_identity,
+    }
+
+    def saved(case: Case) -> Path | None:
+        return output / "predictions" / f"{case.case}.nii.gz" if save_predictions else None
+
+    def predict(volume: Volume) -> np.ndarray:
+        if slice_side:
+            labels = predict_slices(
+                model, volume.image, info, slice_side, device=chosen, precision=precision
+            )
+        else:
+            labels = predict_labels(
+                model,
+                volume.image,
+                info,
+                mirror=mirror,
+                device=chosen,
+                precision=precision,
+                adapt_steps=adapt_steps,
+            )
+        target = saved(volume.case)
+        if target is not None:
+            check_is_ours(target)
+            write_labels(target, labels, read_nifti(volume.case.image_path))
+        return labels
+
+    description = {
+        "model": info.model,
+        "weights": {"file": weights.name, "sha256": identity["weights_sha256"]},
+        "model_info": jsonable(dataclasses.asdict(info)),
+        "mirror": mirror,
+        "precision": choose_precision(precision, chosen.type),
+        **special,
+    }
+    phantom = manifest.phantom or info.phantom
+    kind = "phantom" if phantom else "smoke run" if smoke else "full run"
+    description = {**description, **environment(chosen), "kind": kind, "warnings": said + changed}
+    check_output_folder(output, _WRITTEN, marker=MARKER, reads=(data,))
+    with sole_writer(output, "evaluating into"):
+        _claim_folder(output, identity)
+        run_cases(cases, manifest.spec, output, predict, progress=progress, ahead=True, saved=saved)
+        return _finish(output, manifest, cases, split, description)
 
 
-def stored_case(output: Path, case: Case) -> dict[str, Any] | None:
-    """Return what was stored for a finished case, or None if it has yet to be scored."""
-    try:
-        stored = json.loads((output / "cases" / f"{case.case}.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    whole = isinstance(stored, dict) and {"rows", "leaking_slices", "prediction_seconds"} <= set(
-        stored
+def score_predictions(
+    predictions: str | Path,
+    data: str | Path,
+    split: str,
+    output: str | Path,
+    *,
+    method: str,
+    model: str | None = None,
+    progress: bool = True,
+) -> EvaluationResult:
+    """Score label files that any other program made, exactly as `evaluate` scores its own.
+
+    Parameters
+    ----------
+    predictions
+        Folder with ``<case>.nii.gz`` for each case of the split, on the grid of its image.
+    data, split, output, progress
+        As for `evaluate`.
+    method
+        What the summary calls the method.
+    model
+        A name of `oarfuse.model_names()` if the labels are from that network: the summary then
+        shows the paper's row of it.
+
+    Raises
+    ------
+    OarfuseError
+        As `evaluate` does, or if a file is missing, lies on another grid or holds other labels.
+    """
+    folder, output = Path(predictions), Path(output)
+    manifest = load_whole_manifest(data)
+    cases = _cases(manifest, split)
+    files = {case.case: folder / f"{case.case}.nii.gz" for case in cases}
+    for path in files.values():
+        if not path.is_file():
+            raise OarfuseError(f"There is no {path}: give a label file for each case of {split}.")
+    data_identity, changed = _data_identity(manifest, cases, split)
+    identity = {
+        "predictions_sha256": _digest([sha256(path) for path in files.values()]),
+        **data_identity,
+    }
+
+    def read(volume: Volume) -> np.ndarray:
+        return _read_labels(files[volume.case.case], volume)
+
+    kind = "phantom" if manifest.phantom else "full run"
+    description = {"model": model, "method": method, "kind": kind, **environment()}
+    description["warnings"] = changed
+    check_output_folder(output, _WRITTEN, marker=MARKER, reads=(data, folder))
+    with sole_writer(output, "evaluating into"):
+        _claim_folder(output, identity)
+        run_cases(cases, manifest.spec, output, read, progress=progress, ahead=False)
+        return _finish(output, manifest, cases, split, description)
+
+
+def _read_labels(path: Path, volume: Volume) -> np.ndarray:
+    found = read_nifti(path)
+    require_same_grid(
+        found,
+        volume.label.shape,
+        volume.affine,
+        of="the case",
+        remedy="resample it onto the image's grid, or give it that image's affine",
     )
-    return stored if whole else None
+    labels = np.asarray(found.array)
+    if labels.dtype.kind == "f":  # many programs store labels as floating-point numbers
+        whole = np.rint(labels)
+        if not np.array_equal(whole, labels):
+            raise OarfuseError(f"{path} holds fractions: give label values, not probabilities.")
+        labels = whole.astype(np.int32)
+    return labels
 
 
-def jsonable(value: Any) -> Any:
-    """Replace NaN, which JSON has not, by None; and tuples by lists."""
-    if isinstance(value, dict):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _cases(manifest: Manifest, split: str) -> tuple[Case, ...]:
+    cases = manifest.split(split)
+    if not cases:
+        raise OarfuseError(f"{manifest.folder} has no {split} cases: choose another split.")
+    return cases
+
+
+def _data_identity(
+    manifest: Manifest, cases: Sequence[Case], split: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Return what tells these cases from others, by their files, and warnings about the files."""
+    sums, changed = checksums(cases)
+    files = [f"{name} {sums[name]['image']} {sums[name]['label']}" for name in sums]
+    identity = {
+        "format": FORMAT,
+        "dataset": manifest.dataset,
+        "split": split,
+        "data_sha256": _digest(files),
+    }
+    return identity, changed
+
+
+def _digest(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _claim_folder(output: Path, identity: dict[str, Any]) -> None:
+    """Write what is evaluated into the folder, or refuse a folder that holds something else."""
+    path = output / MARKER
+    if path.is_file():
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            there = {}
+        if not isinstance(there, dict):
+            there = {}
+        changed = [key for key, value in identity.items() if there.get(key) != value]
+        if changed or set(there) != set(identity):
+            what = ", ".join(changed or sorted(set(there) - set(identity)))
+            raise OarfuseError(
+                f"{output} holds an evaluation that differs in {what}: choose another output "
+                "folder, or delete this one."
+            )
+        return
+    write_json(path, identity)
+
+
+def _finish(
+    output: Path,
+    manifest: Manifest,
+    cases: Sequence[Case],
+    split: str,
+    description: dict[str, Any],
+) -> EvaluationResult:
+    stored = [content for case in cases if (content := stored_case(output, case)) is not None]
+    rows = [row for content in stored for row in content["rows"]]
+    frame = pd.DataFrame(rows, columns=list(MORE_COLUMNS))
+    numbers = [name for name in MORE_COLUMNS if name not in ("case", "organ", "variant", "missed")]
+    frame = frame.astype(dict.fromkeys(numbers, float) | {"missed": bool})
+    seconds = [content["prediction_seconds"] for content in stored]
+    description = {
+        "format": FORMAT,
+        **description,
+        "dataset": manifest.dataset,
+        "phantom_data": manifest.phantom,
+        "data_source": manifest.source,
+        "split_rule": manifest.split_rule,
+        "split": split,
+        "cases": len(stored),
+        "cases_with_leaking_slices": sum(content["leaking_slices"] > 0 for content in stored),
+        "prediction_seconds_mean": None if None in seconds else float(np.mean(seconds)),
+    }
+    transunet = None
+    if manifest.dataset == "synapse":
+        rows = [row for content in stored for row in content["transunet"]]
+        transunet = pd.DataFrame(rows, columns=list(COLUMNS))
+    summary = write_report(output, frame, description, transunet)
+    return EvaluationResult(output, frame, summary)

@@ -28,9 +28,9 @@ import pandas as pd
 from scipy.ndimage import find_objects
 
 from oarfuse.errors import OarfuseError
+from oarfuse.evaluation.statistics import MEAN
 from oarfuse.metrics import dice, distance_sets
 from oarfuse.organs import DatasetSpec
-from oarfuse.results import MEAN
 
 COLUMNS = ("case", "organ", "dsc", "hd95_vox", "rule")
 BOTH, IN_VAIN, MISSED, ABSENT = "both", "in vain", "missed", "absent"
@@ -123,7 +123,7 @@ def summarise_transunet(rows: pd.DataFrame, ours: pd.DataFrame) -> dict[str, Any
     rows
         The rows of metrics_transunet.csv.
     ours
-        Our means of the same predictions, from `oarfuse.results.summarise`.
+        Our means of the same predictions, from `oarfuse.evaluation.statistics.summarise`.
 
     Returns
     -------

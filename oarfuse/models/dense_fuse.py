@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oarfuse.errors import OarfuseError
+from oarfuse.models.encoder_decoder import STREAMS, TrustedConv3d
 from oarfuse.models.focal_fuse import CrossScaleMix, Pooling
-from oarfuse.models.layers import STREAMS, TrustedConv3d
 
 
 class DenseLayer(nn.Module):

@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oarfuse.models.dense_fuse import DenseFuse, DenseLayer
+from oarfuse.models.encoder_decoder import STREAMS
 from oarfuse.models.focal_fuse import (
     CrossScaleMix,
     FocalFuse,
@@ -38,7 +39,6 @@ from oarfuse.models.focal_fuse import (
 )
 from oarfuse.models.kernels import depthwise_conv3d as convolve_rows
 from oarfuse.models.kernels import linear, to_rows, to_volume
-from oarfuse.models.layers import STREAMS
 
 
 def _apply(rows: Tensor, conv: nn.Conv3d) -> Tensor:

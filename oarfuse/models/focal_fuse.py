@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oarfuse.errors import OarfuseError
-from oarfuse.models.layers import STREAMS, TrustedConv3d
+from oarfuse.models.encoder_decoder import STREAMS, TrustedConv3d
 
 Pooling = Literal["avg", "max"]
 

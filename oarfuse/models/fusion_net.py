@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from oarfuse.models.layers import Decoder, Encoder, channels_last, check_volume
+from oarfuse.models.encoder_decoder import Decoder, Encoder, channels_last, check_volume
 
 
 class FusionNet(nn.Module):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from oarfuse.models.dense_fuse import DenseFuse
+from oarfuse.models.encoder_decoder import Block, choose_block
 from oarfuse.models.fast import FastDenseFuse
 from oarfuse.models.focal_fuse import Pooling
 from oarfuse.models.fusion_net import FusionNet
-from oarfuse.models.layers import Block, choose_block
 
 
 class MSF3D(FusionNet):

@@ -7,10 +7,10 @@ from typing import cast
 
 from torch import Tensor
 
+from oarfuse.models.encoder_decoder import Block, choose_block
 from oarfuse.models.fast import FastFocalFuse
 from oarfuse.models.focal_fuse import FocalFuse, FocalFuseMaps, Pooling
 from oarfuse.models.fusion_net import FusionNet
-from oarfuse.models.layers import Block, choose_block
 
 
 class OARFocalFuseNet(FusionNet):

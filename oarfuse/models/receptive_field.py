@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from oarfuse.errors import OarfuseError
-from oarfuse.models.layers import STREAMS, InstanceNorm
+from oarfuse.models.encoder_decoder import STREAMS, InstanceNorm
 
 Interval = tuple[int, int]
 Module = TypeVar("Module", bound=nn.Module)

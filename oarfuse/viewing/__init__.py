@@ -4,24 +4,24 @@ Every function returns a closed Matplotlib figure: as the last expression of a n
 shown once, elsewhere call `IPython.display.display(figure)` or `figure.savefig(path)`.
 """
 
-from oarfuse.viewing.architecture import Stage, trace_stages
-from oarfuse.viewing.browser import SliceBrowser
-from oarfuse.viewing.cohort import plot_cohort
-from oarfuse.viewing.comparison import ViewCase, show_cases, show_comparison
-from oarfuse.viewing.curves import plot_boxes, plot_curves
-from oarfuse.viewing.diagram import draw_architecture
-from oarfuse.viewing.differences import plot_differences
-from oarfuse.viewing.distances import show_distances
-from oarfuse.viewing.errormap import show_error_map
-from oarfuse.viewing.fields import show_fields
-from oarfuse.viewing.live import LiveCurves
-from oarfuse.viewing.maps import show_gates
-from oarfuse.viewing.patches import show_patches
-from oarfuse.viewing.pipeline import draw_pipeline
-from oarfuse.viewing.profiles import plot_coverage, plot_slice_dsc
-from oarfuse.viewing.slices import show_planes
-from oarfuse.viewing.surfaces import show_surfaces
-from oarfuse.viewing.viewer3d import volume_viewer
+from oarfuse.models.stages import Stage, trace_stages
+from oarfuse.viewing.ct.browser import SliceBrowser
+from oarfuse.viewing.ct.comparison import ViewCase, show_cases, show_comparison
+from oarfuse.viewing.ct.distances import show_distances
+from oarfuse.viewing.ct.error_map import show_error_map
+from oarfuse.viewing.ct.fields import show_fields
+from oarfuse.viewing.ct.patches import show_patches
+from oarfuse.viewing.ct.slices import show_planes
+from oarfuse.viewing.ct.surfaces import show_surfaces
+from oarfuse.viewing.ct.volume import volume_viewer
+from oarfuse.viewing.network.diagram import draw_architecture
+from oarfuse.viewing.network.maps import show_gates
+from oarfuse.viewing.network.pipeline import draw_pipeline
+from oarfuse.viewing.plots.cohort import plot_cohort
+from oarfuse.viewing.plots.curves import plot_boxes, plot_curves
+from oarfuse.viewing.plots.differences import plot_differences
+from oarfuse.viewing.plots.live import LiveCurves
+from oarfuse.viewing.plots.profiles import plot_coverage, plot_slice_dsc
 
 __all__ = [
     "LiveCurves",

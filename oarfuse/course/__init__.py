@@ -1,0 +1,1 @@
+"""What the notebooks set up, measure and check."""

@@ -1,0 +1,1 @@
+"""OpenKBP: its source files, their audit, and the way into a prepared folder."""

@@ -1,0 +1,1 @@
+"""What every picture shares: layout, planes of a volume, overlays."""

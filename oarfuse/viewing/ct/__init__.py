@@ -1,0 +1,1 @@
+"""Pictures of patients: CT, contours, errors, surfaces."""

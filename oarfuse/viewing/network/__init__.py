@@ -1,0 +1,1 @@
+"""Pictures of the networks: their stages, their maps."""

@@ -1,0 +1,1 @@
+"""Plots of numbers: curves, boxes, cohorts, differences."""

@@ -1,0 +1,250 @@
+"""Tables of the finished experiments: one page with all of them, and the block in README."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from oarfuse.evaluation.statistics import MEAN, load_metrics, mean_interval, paired_differences
+from oarfuse.organs import get_spec
+from oarfuse.runs import ENVIRONMENT, LOG, VALIDATION
+from reports.markdown_row import row as table_row
+from workflow.experiments import LIST, MARK, RECORD, RESULTS, experiments, place, read_list
+
+STAR = "\\* marks p below 0.05 after Holm's correction (Wilcoxon)"
+NOT_RUN = "Not run yet: `python workflow/experiments.py --data build/openkbp/prepared`."
+
+
+def page(content: dict[str, Any] | None = None, results: Path = RESULTS) -> str:
+    """Return results/openkbp/experiments/README.md."""
+    content = content or read_list()
+    parts = [
+        "# Experiments under equal conditions",
+        "Made by `reports/readme.py` from the folders beside this page, one a run, "
+        "which `workflow/experiments.py` wrote; the list of runs is "
+        f"`workflow/{LIST.name}`. Every run has the same data, patches, augmentation and seed "
+        "unless its row says otherwise, and the same minutes of training (validation not "
+        "counted). Scores are of validation patients, on whom each run's best weights were also "
+        "selected. So short a budget ranks methods by how soon they learn, not by what they can "
+        "reach.",
+    ]
+    for key, group in content["groups"].items():
+        done = read_runs(content, group, results)
+        parts.append(f"## {key.capitalize()}: {group['title']}")
+        if not done.keys() & group["runs"].keys():  # at most the reference, of another group
+            parts.append(NOT_RUN)
+            continue
+        parts += [_table(done), _missing(group, done), _unequal(done)]
+        parts.append(_over_seeds(done) if key == "seeds" else _differences(group, done))
+        if key != "seeds":  # those are compared by their means
+            parts.append(_equal_steps(done))
+    parts.append(
+        "Processor: its name, how many cores the training process kept busy by its own log, and "
+        "what share of all cores other programs took meanwhile; a dash where it was not recorded. "
+        "A run that others disturbed made fewer steps in its minutes, and so did one on a slower "
+        "processor: only runs on the same processor have had the same budget."
+    )
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def readme_block(content: dict[str, Any] | None = None, results: Path = RESULTS) -> str:
+    """Return the equal-budget comparison, short."""
+    content = content or read_list()
+    group = content["groups"]["comparison"]
+    done = read_runs(content, group, results)
+    if group["reference"] not in done:
+        return NOT_RUN
+    against = _paired(group, done)
+    minutes = group["train"]["minutes"]
+    lines = [table_row(["method", "steps", "DSC", "largest component: DSC", "HD (voxels)",
+                   f"DSC minus {done[group['reference']]['model']}'s"]),
+             "|---|" + "---:|" * 5]  # fmt: skip
+    for name, run in done.items():
+        raw, largest = (run["means"][key][MEAN] for key in ("raw", "largest_component"))
+        cells = [run["model"], run["steps"], f"{raw['dsc']:.4f}", f"{largest['dsc']:.4f}"]
+        lines.append(table_row([*cells, f"{largest['hd_vox']:.2f}", against.get(name, "")]))
+    cases = next(iter(done.values()))["cases"]
+    made: dict[str, list[str]] = {}
+    for run in done.values():
+        made.setdefault(run["processor"], []).append(run["made"])
+    trained = "; ".join(f"{device}, {', '.join(dict.fromkeys(at))}" for device, at in made.items())
+    lines += ["", f"**{minutes} minutes of training each** on 2 CPU cores, same data, patches, "
+              f"augmentation and seed ({content['train']['seed']}); {cases} validation patients, "
+              "on whom each run's best weights were also selected; differences are paired by "
+              f"patient, with their 95 % bootstrap interval; {STAR}. So short a budget ranks "
+              f"methods by how soon they learn. Trained on {trained}. Seeds, ablations, recipe: "
+              "[all experiments](results/openkbp/experiments/README.md)."]  # fmt: skip
+    for remark in (_equal_steps(done), _missing(group, done), _unequal(done)):
+        if remark:
+            lines += ["", remark]
+    return "\n".join(lines)
+
+
+def read_runs(content: dict[str, Any], group: dict[str, Any], results: Path) -> dict[str, Any]:
+    """Return name -> summary of the finished runs of a group, its reference first."""
+    found = {}
+    for name in dict.fromkeys([group["reference"], *group["runs"]]):
+        folder = place(content, name, results)
+        path = folder / MARK
+        if not path.exists():
+            continue
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        if summary["kind"] != "full run":
+            raise SystemExit(f"{path} is a {summary['kind']}: only full runs belong here.")
+        log = pd.read_csv(folder / LOG)
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        trained = training_sessions([folder])
+        listed = experiments(content)[name]
+        changed = {k: v for k, v in listed.items() if content["train"].get(k, ...) != v}
+        # The last step is always validated, not always logged.
+        validation = pd.read_csv(folder / VALIDATION).set_index("step")
+        found[name] = {
+            **summary,
+            "metrics": load_metrics(folder / "metrics.csv"),
+            "curve": validation["val_dsc"],
+            "steps": int(validation.index[-1]),
+            "minutes": validation["minutes"].iloc[-1],
+            "changed": {k: v for k, v in changed.items() if k not in ("model", "minutes")},
+            "processor": processors(trained),
+            "made": f"{trained[-1]['date'][:10]} (commit {trained[-1]['commit']})",
+            "busy": _busy(log, record["sessions"]),
+        }
+    return found
+
+
+def training_sessions(folders: Iterable[Path]) -> list[dict[str, Any]]:
+    """Return the environment of each session of training behind some run folders, in order."""
+    texts = [(folder / ENVIRONMENT).read_text(encoding="utf-8") for folder in folders]
+    return [session for text in texts for session in json.loads(text)]
+
+
+def processors(trained: list[dict[str, Any]]) -> str:
+    """Name every processor that the sessions ran on, once."""
+    return " + ".join(dict.fromkeys(session["device_name"] for session in trained))
+
+
+def _busy(log: pd.DataFrame, sessions: list[dict[str, float]]) -> str:
+    own = f"{log['cpu'].sum() / log['seconds'].sum():.2f} cores" if "cpu" in log else "-"
+    wall = sum(s["wall_seconds"] * s["cores"] for s in sessions)
+    other = f"{sum(s['other_cpu_seconds'] for s in sessions) / wall:.0%}" if wall else "-"
+    return f"{own}, others {other}"
+
+
+def _equal_steps(done: dict[str, Any]) -> str:
+    """Give each run's DSC at the last step that most validated: a step's speed left aside."""
+    counts = Counter(step for run in done.values() for step in run["curve"].index)
+    most = max(counts.values())
+    if most < 2:
+        return ""
+    step = max(step for step, count in counts.items() if count == most)
+    distinct = len({run["model"] for run in done.values()}) == len(done)
+    scores = ", ".join(
+        f"{run['model'] if distinct else name} {run['curve'][step]:.4f}"
+        for name, run in done.items()
+        if step in run["curve"]
+    )
+    whom = "all" if most == len(done) else f"{most} of {len(done)}"
+    return (
+        f"Validation DSC (raw) after equal steps, {step}, the last that {whom} validated: {scores}."
+    )
+
+
+def _missing(group: dict[str, Any], done: dict[str, Any]) -> str:
+    """Name the runs of a group that are not finished."""
+    names = [name for name in group["runs"] if name not in done]
+    return f"Not run yet: {', '.join(names)}." if names else ""
+
+
+def _unequal(done: dict[str, Any]) -> str:
+    """Say so if equal minutes were not an equal budget, because the processors differ."""
+    processors = sorted({run["processor"] for run in done.values()})
+    if len(processors) < 2:
+        return ""
+    return (
+        "**Not one budget:** these runs were made on different processors "
+        f"({', '.join(processors)}), so equal minutes gave unequal steps for that reason too."
+    )
+
+
+def _table(done: dict[str, Any]) -> str:
+    organs = get_spec("openkbp").organs
+    heads = ["run", "method", "changed", "steps", "minutes", "DSC", "HD (voxels)", "ASD (voxels)",
+             "largest component: DSC", "HD (voxels)", "ASD (voxels)", "and without leaking slices",
+             *(organ.title for organ in organs), "processor"]  # fmt: skip
+    lines = [table_row(heads), "|---|---|---|" + "---:|" * (len(heads) - 4) + "---|"]
+    for name, run in done.items():
+        changed = ", ".join(f"{key} {value}" for key, value in run["changed"].items())
+        cells = [name, run["model"], changed, run["steps"], f"{run['minutes']:.1f}"]
+        for variant in ("raw", "largest_component"):
+            mean = run["means"][variant][MEAN]
+            cells += [f"{mean['dsc']:.4f}", f"{mean['hd_vox']:.2f}", f"{mean['asd_vox']:.3f}"]
+        cells.append(f"{run['means']['largest_component_no_leak'][MEAN]['dsc']:.4f}")
+        cells += [f"{run['means']['raw'][organ.name]['dsc']:.4f}" for organ in organs]
+        lines.append(table_row([*cells, f"{run['processor']}, {run['busy']}"]))
+    return "\n".join(lines)
+
+
+def _differences(group: dict[str, Any], done: dict[str, Any]) -> str:
+    reference = group["reference"]
+    if reference not in done or len(done) < 2:
+        return ""
+    frames = {name: run["metrics"] for name, run in done.items()}
+    table = paired_differences(frames.pop(reference), frames)
+    return _difference_table(table, reference)
+
+
+def _paired(group: dict[str, Any], done: dict[str, Any]) -> dict[str, str]:
+    """Return name -> difference of the mean DSC from the reference's."""
+    frames = {name: run["metrics"] for name, run in done.items()}
+    reference = frames.pop(group["reference"])
+    if not frames:
+        return {}
+    table = paired_differences(reference, frames)
+    means = table[table["organ"] == MEAN].set_index("method")
+    return {name: _signed(row) for name, row in means.iterrows()}
+
+
+def _over_seeds(done: dict[str, Any]) -> str:
+    """Compare methods by each patient's scores averaged over the seeds."""
+    runs: dict[str, list[pd.DataFrame]] = {}
+    for run in done.values():
+        runs.setdefault(run["model"], []).append(run["metrics"])
+    lines = [table_row(["method", "seeds", "mean DSC of each seed", "mean", "standard deviation"]),
+             "|---|---:|---|---:|---:|"]  # fmt: skip
+    averaged = {}
+    for model, frames in runs.items():
+        each = pd.Series([mean_interval(frame, resamples=1)[0] for frame in frames])
+        spread = f"{each.std(ddof=1):.4f}" if len(each) > 1 else "-"
+        lines.append(table_row([model, len(each), ", ".join(f"{dsc:.4f}" for dsc in each),
+                           f"{each.mean():.4f}", spread]))  # fmt: skip
+        columns = ["case", "organ", "dsc"]
+        every = pd.concat([frame[columns] for frame in frames])
+        averaged[model] = every.groupby(["case", "organ"], sort=False, as_index=False).mean()
+    text = "\n".join(lines)
+    reference = "oarfocalfusenet"
+    if reference in averaged and len(averaged) > 1:
+        table = paired_differences(averaged.pop(reference), averaged)
+        text += "\n\nEach patient's scores averaged over a method's seeds. "
+        text += _difference_table(table, reference)
+    return text
+
+
+def _difference_table(table: pd.DataFrame, reference: str) -> str:
+    titles = {organ.name: organ.title for organ in get_spec("openkbp").organs} | {MEAN: "Mean"}
+    lines = [f"DSC (raw) minus that of {reference}, paired by patient, with its 95 % bootstrap "
+             f"interval; {STAR}.", "",
+             table_row(["run", *titles.values()]), "|---|" + "---:|" * len(titles)]  # fmt: skip
+    for name, rows in table.groupby("method", sort=False):
+        cells = {row["organ"]: row for _, row in rows.iterrows()}
+        lines.append(table_row([name, *(_signed(cells[o]) if o in cells else "-" for o in titles)]))
+    return "\n".join(lines)
+
+
+def _signed(row: Any) -> str:
+    star = "\\*" if row["p_holm"] < 0.05 else ""
+    return f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]{star}"

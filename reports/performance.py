@@ -1,0 +1,125 @@
+"""README's block on speed and memory, from the result files of benchmarks/."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from reports.markdown_row import row as table_row
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+STEP, PIPELINE, METRICS = ("training_step.json", "pipeline.json", "metrics.json")
+LITERAL = "oarfocalfusenet, literal, float32"
+ARGUMENTS = {
+    STEP: "",
+    PIPELINE: " --source open-kbp.zip --weights weights/oarfocalfusenet-openkbp.safetensors",
+    METRICS: " --data build/openkbp/prepared",
+}
+
+
+def read(name: str, folder: Path = RESULTS) -> dict[str, Any] | None:
+    """Return the content of a result file; None where that benchmark has not been run."""
+    path = folder / name
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def performance_block(folder: Path = RESULTS) -> str:
+    """Training step, then everything else, each with its command, machine, date and commit."""
+    parts = []
+    for name, make in ((STEP, _steps), (PIPELINE, _pipeline), (METRICS, _metrics)):
+        content = read(name, folder)
+        script = name.replace(".json", ".py")
+        parts.append(make(content) if content else f"Not measured yet: `benchmarks/{script}`.")
+    return "\n\n".join(parts)
+
+
+def _steps(content: dict[str, Any]) -> str:
+    heads = ["one training step", "patch", "precision", "seconds", "times ours",
+             "times ours, system's allocator", "peak MiB",
+             "parameters", "GFLOP forward"]  # fmt: skip
+    lines = [table_row(heads), "|---|---|---|" + "---:|" * 6]
+    for row in content["steps"]:
+        cells = [row["side"], "x".join(map(str, row["patch"])), row["precision"]]
+        cells += [f"{row['seconds']['median']:.2f}", _spread(row["times_ours"])]
+        cells += [f"{row['times_ours_system_allocator']['median']:.2f}", f"{row['mebibytes']:.0f}"]
+        cells += [f"{row['parameters'] / 1e6:.2f} M", f"{row['gflops']:.0f}"]
+        lines.append(table_row(cells))
+    rows = {row["side"]: row for row in content["steps"]}
+    memory = rows["oarfocalfusenet"]["mebibytes"] / rows[LITERAL]["mebibytes"]
+    lines += ["", "*Literal* is what a first reading of the paper gives: all maps concatenated at "
+              "full resolution, in PyTorch's default layout. Our network needs "
+              f"{memory:.0%} of its memory. *System's allocator*: that side with glibc as it "
+              "comes, ours with the setting that `oarfuse train` makes (freed memory is "
+              f"kept).\n\n{_source(STEP, content['environment'])} Batch 1; a step is forward, "
+              "loss, backward and Adam; sides take turns in two processes.", "",
+              "![Accuracy against cost, and how the step grows]"
+              "(docs/figures/cost.png)"]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _pipeline(content: dict[str, Any]) -> str:
+    prepare, loader, predict = (content[key] for key in ("prepare", "loader", "predict"))
+    seconds, agree = predict["seconds"], predict["agreement_of_cropped_and_whole_on_organ_voxels"]
+    return "\n".join(
+        [
+            f"- **Prediction** of a {'x'.join(map(str, predict['shape']))} CT "
+            f"({predict['volumes']} validation patients): {_spread(seconds['cropped'])} s cropped "
+            f"to the body, {_spread(seconds['cropped, no overlap'])} s with windows that do not "
+            f"overlap, {_spread(seconds['whole'])} s uncropped. Instance normalisation sees what "
+            "surrounds a voxel, so windows that fall elsewhere decide otherwise at the borders: "
+            f"cropped and uncropped agree on {agree['median']:.0%} of the organ voxels.",
+            f"- **Preparation**: {prepare['seconds_a_patient']:.3f} s a patient "
+            f"({prepare['patients']} patients, two processes); a second call takes "
+            f"{prepare['seconds_of_a_rerun']:.2f} s for all of them.",
+            f"- **Loading**: a step waits {loader['share_of_a_step_spent_waiting']:.1%} of its "
+            f"time for its patches, with one process that cuts them; "
+            f"{loader['training_patients']} patients are held in "
+            f"{loader['cache_mebibytes']:.0f} MiB.",
+            "",
+            _source(PIPELINE, content["environment"]),
+        ]
+    )
+
+
+def _metrics(content: dict[str, Any]) -> str:
+    tasks = {
+        "real_case": "five organs of a patient, 128^3",
+        "large_organ": "one organ, 512x512x150",
+    }
+    versions = content["machine"]["versions"]
+    sides = list(dict.fromkeys(side for key in tasks for side in content.get(key, {})))
+    lines = [table_row(["all scores of a case", *sides]), "|---|" + "---:|" * len(sides)]
+    for key, title in tasks.items():
+        if key in content:
+            cells = [_milliseconds(content[key].get(side)) for side in sides]
+            lines.append(table_row([title, *cells]))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Each library gives those of our scores that it knows; in brackets, times ours. The "
+            f"two last come with no install of this kit (MedPy {versions['MedPy']}, "
+            f"surface-distance-based-measures {versions['surface-distance-based-measures']}).",
+            _source(METRICS, content["machine"]),
+        ]
+    )
+
+
+def _milliseconds(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    return f"{found['elapsed_ms']:.0f} ms ({found['elapsed_ratio']:.1f})"
+
+
+def _spread(found: dict[str, float]) -> str:
+    return f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+
+
+def _source(name: str, machine: dict[str, Any]) -> str:
+    return (
+        f"`python benchmarks/{name.replace('.json', '.py')}{ARGUMENTS[name]}` on "
+        f"{machine['device_name']}, "
+        f"{machine['cores']} cores, torch {machine['versions']['torch']}, "
+        f"{machine['date'][:10]}, commit {machine['commit']}."
+    )

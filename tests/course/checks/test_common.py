@@ -1,0 +1,38 @@
+"""The helpers that all exercise checks share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oarfuse.course.checks.common import close, report, unanswered
+
+
+def test_unanswered_speaks_only_for_none(capsys):
+    assert unanswered(None)
+    assert unanswered(3, None)
+    assert capsys.readouterr().out == "not answered yet\n" * 2
+    assert not unanswered(0, "", np.zeros(3))
+    assert capsys.readouterr().out == ""
+
+
+def test_report_prints_one_line_and_returns_a_plain_bool(capsys):
+    assert report(np.bool_(True), "look again", "Remember this.") is True
+    assert report(True, "look again") is True
+    assert report(False, "look again", "Remember this.") is False
+    assert capsys.readouterr().out.splitlines() == [
+        "Correct. Remember this.",
+        "Correct.",
+        "Not yet. look again",
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["three", float("nan"), float("inf"), [1, 2], 3.2, None])
+def test_close_is_false_for_what_is_no_number_or_too_far(wrong):
+    assert not close(wrong, 3.0, 0.1)
+
+
+def test_close_takes_any_kind_of_number():
+    assert close(3, 3.0, 0.0)
+    assert close(np.float32(3.05), 3.0, 0.1)
+    assert close(np.array([2.95])[0], 3.0, 0.1)

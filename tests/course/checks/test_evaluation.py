@@ -1,0 +1,79 @@
+"""Notebook 04's checks: the right answer passes, the usual wrong one gets its hint."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+from oarfuse.course.checks.evaluation import (
+    check_04_dice,
+    check_04_directions,
+    check_04_missed,
+    check_04_patients,
+    check_04_units,
+)
+from oarfuse.metrics import case_metrics, distance_sets
+
+CHECKS = {
+    check_04_dice: 1,
+    check_04_directions: 3,
+    check_04_units: 2,
+    check_04_missed: 1,
+    check_04_patients: 1,
+}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_an_open_exercise_is_no_failure(check, capsys) -> None:
+    assert check(*[None] * CHECKS[check]) is False
+    assert capsys.readouterr().out == "not answered yet\n"
+
+
+def test_the_right_answers_are_what_the_package_computes(capsys) -> None:
+    square = np.zeros((8, 8), np.uint8)
+    square[2:6, 1:5] = 1
+    assert check_04_dice(case_metrics(np.roll(square, 1, 1), square, [1], (1, 1))[1].dsc)
+
+    truth = np.zeros((3, 12), bool)
+    truth[1, 1:11] = True
+    prediction = truth.copy()
+    prediction[1, 8:] = False
+    forth, back = distance_sets(prediction, truth)
+    assert check_04_directions(forth.max(), back.max(), max(forth.max(), back.max()))
+
+    from_here, to_there = np.zeros((4, 3), bool), np.zeros((4, 3), bool)
+    from_here[0, 0] = to_there[3, 0] = to_there[0, 2] = True
+    vox, mm = (distance_sets(from_here, to_there, s)[0][0] for s in (None, (2.5, 4.0)))
+    assert check_04_units(vox, mm)
+    assert check_04_missed(np.mean([0.9, 0.8, 0.0]))
+    fewest = next(n for n in range(2, 20) if wilcoxon(np.arange(1, n + 1)).pvalue < 0.05)
+    assert check_04_patients(fewest)
+    assert "Not yet" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "hint"),
+    [
+        (check_04_dice, (0.6,), "intersection over union"),
+        (check_04_dice, (0.375,), "counts twice"),
+        (check_04_dice, (0.9,), "double them"),
+        (check_04_directions, (3, 0, 3), "exchanged"),
+        (check_04_directions, (1, 3, 3), "one pixel thick"),
+        (check_04_directions, (0, 4, 4), "last pixel"),
+        (check_04_directions, (0, 3, 0), "left out"),
+        (check_04_directions, (0, 3, 1.5), "Not the mean"),
+        (check_04_directions, (0, 3, 9), "two directions"),
+        (check_04_units, (3, 7.5), "every step counts 1"),
+        (check_04_units, (2, 8), "Search again"),
+        (check_04_units, (2, 6.5), "no factor"),
+        (check_04_units, (2, 1), "own spacing"),
+        (check_04_missed, (0.85,), "dropped the patient"),
+        (check_04_missed, (0.5,), "overlaps with nothing"),
+        (check_04_patients, (5,), "both ends"),
+        (check_04_patients, (2,), "which n"),
+    ],
+)
+def test_the_usual_wrong_answers_get_their_hint(check, answer, hint, capsys) -> None:
+    assert check(*answer) is False
+    assert hint in capsys.readouterr().out

@@ -1,0 +1,263 @@
+"""Curves, box plots, surfaces, feature maps and the architecture drawing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgb
+from torch.utils.flop_counter import FlopCounterMode
+
+from oarfuse import build_model
+from oarfuse.errors import OarfuseError
+from oarfuse.organs import OPENKBP, SYNAPSE
+from oarfuse.viewing import (
+    LiveCurves,
+    draw_architecture,
+    plot_boxes,
+    plot_curves,
+    show_gates,
+    show_surfaces,
+    trace_stages,
+)
+from oarfuse.viewing.ct.surfaces import PIXEL_MM, edge_letters, render, view_axes
+
+# ----- curves
+
+
+def training_log() -> pd.DataFrame:
+    steps = pd.DataFrame({"step": range(1, 61), "loss": np.linspace(2, 0.5, 60), "lr": 0.001})
+    scores = pd.DataFrame({"step": [20, 40, 60], "val_dsc": [0.3, 0.7, 0.6]})
+    scores["val_dsc_mandible"] = [0.4, 0.8, 0.7]
+    return pd.concat([steps, scores], ignore_index=True)
+
+
+def test_curves_show_what_the_log_holds(tmp_path):
+    path = tmp_path / "log.csv"
+    training_log().to_csv(path, index=False)
+    figure = plot_curves(path, spec=OPENKBP)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["Loss", "Learning rate (in thousandths)", "Validation DSC"]
+    (ring,) = [line for line in figure.axes[2].lines if line.get_gid() == "best"]
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (40, 0.7), "the best, not the last"
+    mandible = next(line for line in figure.axes[2].lines if line.get_label() == "Mandible")
+    assert to_rgb(mandible.get_color()) == to_rgb(OPENKBP.organs[4].color)
+
+
+def test_curves_leave_out_panels_without_data():
+    log = training_log()
+    assert len(plot_curves(log[["step", "loss"]]).axes) == 1
+    assert len(plot_curves(log.assign(lr=np.nan)).axes) == 2
+
+
+def test_curves_name_the_mistake(tmp_path):
+    with pytest.raises(OarfuseError, match=r"no log .*nowhere\.csv"):
+        plot_curves(tmp_path / "nowhere.csv")
+    with pytest.raises(OarfuseError, match="'step'"):
+        plot_curves(pd.DataFrame({"loss": [1.0]}))
+    with pytest.raises(OarfuseError, match="nothing can be plotted"):
+        plot_curves(pd.DataFrame({"step": [1], "note": ["x"]}))
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(OarfuseError, match="not a readable CSV"):
+        plot_curves(tmp_path / "empty.csv")
+
+
+def test_live_curves_replace_one_output(tmp_path, monkeypatch):
+    shown: list[tuple[str, int]] = []
+
+    class Handle:
+        def update(self, figure) -> None:
+            shown.append(("update", len(figure.axes)))
+
+    def display(figure, display_id):
+        shown.append(("display", len(figure.axes)))
+        return Handle()
+
+    monkeypatch.setattr("oarfuse.viewing.plots.live.display", display)
+    live = LiveCurves(OPENKBP, every=1000)
+    live(tmp_path)
+    assert not shown, "nothing is logged yet"
+    pd.DataFrame({"step": [10], "minutes": [1], "loss": [2.0], "lr": [0.001]}).to_csv(
+        tmp_path / "log.csv", index=False
+    )
+    live(tmp_path)
+    live(tmp_path)  # too soon after the last one
+    pd.DataFrame({"step": [10], "minutes": [1], "val_dsc": [0.5], "dsc_mandible": [0.5]}).to_csv(
+        tmp_path / "validation.csv", index=False
+    )
+    live.draw(tmp_path)
+    assert shown == [("display", 2), ("update", 3)]
+
+
+# ----- box plots
+
+
+def metrics(values: list[float], spec=OPENKBP) -> pd.DataFrame:
+    rows = [
+        {"case": f"pt_{number}", "organ": organ.name, "dsc": value}
+        for number, value in enumerate(values)
+        for organ in spec.organs
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_boxes_have_a_panel_an_organ_and_a_dot_a_patient():
+    figure = plot_boxes({"A": metrics([0.5, 0.7, np.nan]), "B": metrics([0.9])}, spec=OPENKBP)
+    assert [axes.get_title() for axes in figure.axes] == [o.title for o in OPENKBP.organs]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["A", "B"]
+    for axes, organ in zip(figure.axes, OPENKBP.organs, strict=True):
+        dots = [c for c in axes.collections if isinstance(c, PathCollection)]
+        assert [len(d.get_offsets()) for d in dots] == [2, 1], "a missing value is no dot"
+        assert {p.get_facecolor()[:3] for p in axes.patches} == {to_rgb(organ.color)}
+    assert len(plot_boxes({"A": metrics([0.5], SYNAPSE)}, spec=SYNAPSE).axes) == 8
+
+
+def test_boxes_name_the_mistake():
+    with pytest.raises(OarfuseError, match="No table"):
+        plot_boxes({}, spec=OPENKBP)
+    with pytest.raises(OarfuseError, match="'hd_mm'"):
+        plot_boxes({"A": metrics([0.5])}, "hd_mm", spec=OPENKBP)
+    with pytest.raises(OarfuseError, match="no organ of Synapse"):
+        plot_boxes({"A": metrics([0.5])}, spec=SYNAPSE)
+
+
+# ----- surfaces
+
+
+def test_view_directions():
+    down, away, right = view_axes(0, 0)
+    assert [edge_letters(v) for v in (-down, away, right)] == ["S", "P", "L"]
+    down, away, right = view_axes(90, 0)
+    assert [edge_letters(v) for v in (-down, away, right)] == ["S", "R", "P"]
+    assert edge_letters(view_axes(45, 0)[2]) in ("LP", "PL")
+    view = view_axes(30, 20)
+    assert view @ view.T == pytest.approx(np.eye(3))
+
+
+def test_nearer_organs_hide_those_behind():
+    labels = np.zeros((20, 30, 20), np.uint8)
+    labels[6:14, 4:10, 6:14] = 5  # in front, smaller
+    labels[4:16, 18:26, 4:16] = 1  # behind, larger
+    spacing = (3.0, 3.0, 3.0)
+
+    def middle(azimuth: float) -> np.ndarray:
+        picture = render(labels, spacing, OPENKBP, azimuth, 0.0)
+        return picture[picture.shape[0] // 2, picture.shape[1] // 2]
+
+    mandible, brainstem = (np.array(to_rgb(OPENKBP.organs[i].color)) for i in (4, 0))
+
+    def hue(color: np.ndarray) -> np.ndarray:
+        return color / np.linalg.norm(color)
+
+    assert hue(middle(0)) @ hue(mandible) > 0.99
+    assert hue(middle(180)) @ hue(brainstem) > 0.99
+    # Each organ stays as large as it is: the larger box measures 36 mm.
+    picture = render(np.where(labels == 1, 1, 0), spacing, OPENKBP, 0.0, 0.0)
+    drawn = (picture < 0.99).any(axis=-1)
+    assert drawn.any(axis=0).sum() * PIXEL_MM == pytest.approx(36, abs=3)
+
+
+def test_surfaces_mark_orientation_and_refuse_empty_labels():
+    labels = np.zeros((12, 12, 12), np.uint8)
+    labels[3:9, 3:9, 3:6] = 3
+    labels[5, 5, 10] = 4  # a single voxel is still drawn
+    figure = show_surfaces(labels, spacing_mm=(3, 4, 4), spec=OPENKBP)
+    marks = [t.get_text() for t in figure.axes[0].texts if t.get_gid() == "orientation"]
+    assert marks == ["R", "L", "S", "I"]
+    assert len(figure.axes) == 3 and len(figure.legends[0].get_texts()) == 2
+    with pytest.raises(OarfuseError, match="no organ"):
+        show_surfaces(labels * 0, spacing_mm=(3, 4, 4), spec=OPENKBP)
+
+
+# ----- feature maps
+
+
+def test_gates_are_a_grid_of_streams_and_levels():
+    image = np.zeros((8, 16, 16), np.int16)
+    maps = {"stream 1": torch.randn(3, 8, 16, 16), "stream 2": torch.randn(1, 3, 4, 8, 8)}
+    figure = show_gates(
+        maps, image=image, spacing_mm=(3, 4, 4), spec=OPENKBP, index=5, columns=["1", "2", "all"]
+    )
+    pictures = [axes.images[0] for axes in figure.axes if len(axes.images) == 1]
+    shown = [p for p in pictures if p.get_array().shape == (8, 8)]
+    # Slice 5 of 8 lies in slice 2 of 4.
+    expected = maps["stream 2"][0, :, 2].numpy()
+    assert len(shown) == 3
+    for picture, level in zip(shown, expected, strict=True):
+        np.testing.assert_allclose(picture.get_array(), level, rtol=1e-6)
+        assert picture.norm.vmin == -picture.norm.vmax, "signed maps are centred on zero"
+
+
+def test_reduced_maps_share_a_scale_if_asked():
+    image = np.zeros((4, 8, 8), np.int16)
+    maps = {"a": np.ones((2, 4, 8, 8)), "b": 3 * np.ones((5, 2, 4, 4))}
+    figure = show_gates(
+        maps, image=image, spacing_mm=(3, 4, 4), spec=OPENKBP, reduce="norm", shared=True
+    )
+    limits = {
+        axes.images[0].get_clim() for axes in figure.axes if axes.get_title()[:1] in ("a", "b")
+    }
+    assert limits == {(1.0, 3.0)}
+
+
+def test_gates_name_the_mistake():
+    image = np.zeros((4, 8, 8), np.int16)
+    common = {"image": image, "spacing_mm": (3, 4, 4), "spec": OPENKBP}
+    with pytest.raises(OarfuseError, match="No map"):
+        show_gates({}, **common)
+    with pytest.raises(OarfuseError, match=r"\(C, D, H, W\)"):
+        show_gates({"a": np.zeros((2, 2))}, **common)
+    with pytest.raises(OarfuseError, match='reduce="mean"'):
+        show_gates({"a": np.zeros((16, 4, 8, 8))}, **common)
+    with pytest.raises(OarfuseError, match="no axial slice 9"):
+        show_gates({"a": image}, index=9, **common)
+    with pytest.raises(OarfuseError, match="1 column titles"):
+        show_gates({"a": np.zeros((2, 4, 8, 8))}, columns=["one"], **common)
+
+
+# ----- architecture
+
+
+@pytest.mark.parametrize("name", ["oarfocalfusenet", "msf3d"])
+@pytest.mark.parametrize("block", ["fast", "readable"])
+def test_stages_account_for_every_parameter_and_operation(name, block):
+    model = build_model(name, block=block)
+    stages = trace_stages(model, (32, 48, 64))
+    assert sum(stage.params for stage in stages) == sum(p.numel() for p in model.parameters())
+    readable = build_model(name, block="readable").to("meta")
+    with FlopCounterMode(display=False) as counter:  # PyTorch's own count, an independent one
+        readable(torch.empty(1, 1, 32, 48, 64, device="meta"))
+    assert sum(s.gflops for s in stages) == pytest.approx(counter.get_total_flops() / 1e9)
+    shapes = {stage.name: stage.shape for stage in stages}
+    assert shapes["I5"] == (256, 2, 3, 4)
+    assert shapes["Y2"] == (32, 16, 24, 32) == shapes["D2"] == shapes["I2"]
+    assert shapes["logits"] == (6, 32, 48, 64)
+    assert next(iter(model.parameters())).device.type == "cpu", "the model itself is untouched"
+
+
+def test_drawing_names_every_stage_and_follows_the_options():
+    stages = trace_stages(build_model("oarfocalfusenet", focal_levels=3), (32, 32, 32))
+    figure = draw_architecture(stages)
+    text = " ".join(t.get_text() for t in figure.axes[0].texts)
+    for stage in stages[:-1]:
+        assert f"{stage.name[0]}$_{{{stage.name[1]}}}$" in text
+    assert all(f"$F_{{4,{level}}}$" in text for level in range(4))
+    lines = [line for line in figure.axes[0].lines if line.get_gid() == "exchange"]
+    assert len(lines) == 3 * 16, "every level reads all four streams"
+
+    apart = trace_stages(build_model("oarfocalfusenet", exchange=False, gates=False), (32, 32, 32))
+    figure = draw_architecture(apart)
+    lines = [line for line in figure.axes[0].lines if line.get_gid() == "exchange"]
+    assert len(lines) == 2 * 4
+    assert not any(line.get_linestyle() == "--" for line in figure.axes[0].lines), "no gates"
+
+
+def test_architecture_names_the_mistake():
+    with pytest.raises(OarfuseError, match="Conv3d has no encoder"):
+        trace_stages(torch.nn.Conv3d(1, 1, 1))
+    with pytest.raises(OarfuseError, match="divide by 16"):
+        trace_stages(build_model("oarfocalfusenet"), (20, 32, 32))
+    with pytest.raises(OarfuseError, match="stage I1 is missing"):
+        draw_architecture([])

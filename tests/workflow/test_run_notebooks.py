@@ -1,0 +1,110 @@
+"""`run_notebooks.py`: parameters, names and outputs are checked before the first notebook runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARAMETERS = """\
+data_dir = 'x'  # a folder
+steps = 3
+rate = 0.5
+augment = True
+source = None
+sides = [1]
+recipe = {
+    'a': 1,
+}
+"""
+
+
+def write_notebook(path: Path, parameters: str, code: str) -> None:
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
+    notebook.cells = [
+        nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(code),
+    ]
+    path.parent.mkdir(exist_ok=True)
+    nbformat.write(notebook, path)
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    script = ROOT / "workflow" / "run_notebooks.py"
+    return subprocess.run(
+        [sys.executable, str(script), *map(str, words)], capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_notebook(tmp_path / "notebooks/00_a.ipynb", PARAMETERS, "print(steps)")
+    write_notebook(tmp_path / "notebooks/01_b.ipynb", "only_here = 1", "pass")
+    write_notebook(tmp_path / "other/00_a.ipynb", PARAMETERS, "print(steps)")
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
+    (tmp_path / "list.yaml").write_text("- steps\n")
+    (tmp_path / "bad.yaml").write_text("steps: [1\n")
+    (tmp_path / "unknown.yaml").write_text("stepz: 1\n")
+    (tmp_path / "text.ipynb").write_text("no notebook")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["-p", "step", "10"], "No notebook takes the parameter 'step': choose among augment"),
+        (["-f", "{}/unknown.yaml"], "No notebook takes the parameter 'stepz'"),
+        (["-f", "{}/list.yaml"], "is no list of names with values"),
+        (["-f", "{}/bad.yaml"], "is no YAML"),
+        (["-f", "{}/gone.yaml"], "gone.yaml cannot be read"),
+        (["-p", "steps", "a: b: c"], "-p steps is no YAML"),
+        (["-p", "data_dir", "7"], "data_dir is 7 (int)"),
+        (["-p", "data_dir", "2024-05-06"], "takes a text"),
+        (["-p", "source", "7"], "takes a text, or none"),
+        (["-p", "steps", "1e3"], "takes a whole number"),
+        (["-p", "steps", "yes"], "takes a whole number"),
+        (["-p", "rate", "fast"], "takes a number"),
+        (["-p", "augment", "1"], "takes true or false"),
+        (["-p", "sides", "3"], "takes a list"),
+        (["-p", "recipe", "[a]"], "takes names with values"),
+        (["{}/other/00_a.ipynb"], "have one name"),
+        (["{}/gone.ipynb"], "gone.ipynb cannot be read"),
+        (["{}/text.ipynb"], "text.ipynb cannot be read (no JSON)"),
+        (["{}/notebooks"], "cannot be read"),
+    ],
+)
+def test_mistakes_are_named_before_anything_runs(folder: Path, words: list[str], says: str) -> None:
+    words = [word.replace("{}", str(folder)) for word in words]
+    told = run(folder / "notebooks/00_a.ipynb", *words, "--output", folder / "out")
+    assert told.returncode == 2
+    (line,) = told.stderr.splitlines()
+    assert line.startswith("run_notebooks: error: ") and says in line
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "output", ["notebooks", "other/../notebooks", "link", "other", "text.ipynb"]
+)
+def test_sources_are_never_overwritten(folder: Path, output: str) -> None:
+    (folder / "link").symlink_to("notebooks")
+    before = {path: path.read_bytes() for path in folder.rglob("*.ipynb")}
+    told = run(folder / "notebooks/00_a.ipynb", "--output", folder / output)
+    assert told.returncode == 2
+    assert "choose another output folder" in told.stderr
+    assert {path: path.read_bytes() for path in folder.rglob("*.ipynb")} == before
+
+
+def test_an_empty_yaml_and_what_other_notebooks_take(folder: Path) -> None:
+    words = ["-f", folder / "empty.yaml", "-p", "only_here", "5", "-p", "steps", "4"]
+    for _ in range(2):  # its own copy it replaces
+        told = run(folder / "notebooks/00_a.ipynb", *words, "--output", folder / "out")
+        assert told.returncode == 0, told.stderr
+        assert "None of these notebooks takes only_here: it is left out.\n" in told.stderr
+    copy = json.loads((folder / "out/00_a.ipynb").read_text())
+    assert copy["cells"][-1]["outputs"][0]["text"] in ("4\n", ["4\n"])
