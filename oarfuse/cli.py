@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from oarfuse import __version__
 from oarfuse.console import (
@@ -101,10 +101,12 @@ def _command(commands: Any, name: str, run: Any, summary: str) -> argparse.Argum
 
 
 def _add_prepare(commands: Any) -> None:
+    from oarfuse.data.datasets import DATASETS
+
     parser = _command(
         commands, "prepare", _prepare, "Turn a data set into NIfTI files and a manifest."
     )
-    parser.add_argument("dataset", choices=["openkbp", "synapse"])
+    parser.add_argument("dataset", choices=DATASETS)
     parser.add_argument(
         "--source", type=Path, required=True, help="clone, folder, or ZIP of the data set"
     )
@@ -124,18 +126,16 @@ def _add_prepare(commands: Any) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from oarfuse.data import prepare_openkbp, prepare_synapse
+    from oarfuse.data.datasets import prepare
 
-    own, other = ("split_rule", "validation")
-    if options.dataset == "synapse":
-        own, other = other, own
-    if getattr(options, other) is not None:
-        raise OarfuseError(
-            f"--{other.replace('_', '-')} does not belong to {options.dataset}: leave it out."
-        )
-    chosen = {} if getattr(options, own) is None else {own: getattr(options, own)}
-    prepare: Any = {"openkbp": prepare_openkbp, "synapse": prepare_synapse}[options.dataset]
-    manifest = prepare(options.source, options.output, workers=options.workers, **chosen)
+    manifest = prepare(
+        options.dataset,
+        options.source,
+        options.output,
+        split_rule=options.split_rule,
+        validation=options.validation,
+        workers=options.workers,
+    )
     _print_counts(options.output, manifest)
 
 
@@ -227,18 +227,16 @@ def _add_train(commands: Any) -> None:
         const=True,
         help="empty slices whose CT was cut away but inside structures",
     )
-    kinds: dict[str, Any] = {
-        **dict.fromkeys(("init", "precision", "compile", "schedule", "accelerator"), str),
-        "minutes": float,
-    }
-    for field in dataclasses.fields(TrainConfig):
-        if field.name in kinds or field.type in ("int", "float"):
-            kind = kinds.get(field.name) or {"int": int, "float": float}[str(field.type)]
-            parser.add_argument(
-                f"--{field.name.replace('_', '-')}",
-                type=kind,
-                help=f"default {field.default}",
-            )
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    for name, hint in get_type_hints(TrainConfig).items():
+        kind = next(
+            (kind for kind in (get_args(hint) or (hint,)) if kind in (int, float, str)), None
+        )
+        if get_origin(hint) in (tuple, dict) or kind is None or name in ("data", "model", "output"):
+            continue  # the options above
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, help=f"default {defaults[name]}"
+        )
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -10,7 +10,6 @@ import os
 import platform
 import subprocess
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +66,8 @@ def _git(folder: Path, *arguments: str) -> str:
 
 def environment(device: torch.device | str = "cpu") -> dict[str, Any]:
     """Return what a reader needs to judge a number: device, versions, commit and date."""
+    from importlib import metadata
+
     import torch
 
     device = torch.device(device)

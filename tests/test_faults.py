@@ -84,7 +84,10 @@ def archive(damage: Callable[[Path], None], **options: Any) -> Callable[[Path], 
 
 
 def rewrite(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(change(path.read_bytes())) and None
+    def rewritten(path: Path) -> None:
+        path.write_bytes(change(path.read_bytes()))
+
+    return rewritten
 
 
 def member(name: str) -> Callable[[Path], None]:

@@ -67,7 +67,11 @@ def place(tmp_path: Path) -> Path:
     ],
 )
 def test_predict_checks_its_output_first(
-    place: Path, output: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys
+    place: Path,
+    output: str,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (place / "sub").mkdir()
     before = snapshot(place)
@@ -80,7 +84,7 @@ def test_predict_checks_its_output_first(
     assert not list(place.rglob("*.partial*"))
 
 
-def test_predict_replaces_its_own_labels(place: Path, capsys) -> None:
+def test_predict_replaces_its_own_labels(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["predict", "--weights", f"{place}/w.safetensors", "--input", f"{place}/ct.nii.gz"]
     for _ in range(2):
         assert main([*words, "--output", f"{place}/new folder/é.nii.gz", "--device", "cpu"]) == 0
@@ -89,7 +93,9 @@ def test_predict_replaces_its_own_labels(place: Path, capsys) -> None:
 
 @pytest.mark.parametrize("device", ["cuda:7", "mps", "xpu", "cuda:x", "meta"])
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
-def test_devices_that_are_not_there(place: Path, command: str, device: str, capsys) -> None:
+def test_devices_that_are_not_there(
+    place: Path, command: str, device: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     if command == "predict":
         words = ["--input", f"{place}/ct.nii.gz", "--output", f"{place}/out.nii.gz"]
     else:

@@ -120,7 +120,7 @@ def test_nothing_is_made_of_a_part(data: Path, tmp_path: Path) -> None:
 
 def change_label(data: Path) -> None:
     path = data / "labels/pt_4.nii.gz"
-    image = nib.load(path)
+    image = nib.Nifti1Image.from_filename(path)
     array = np.asarray(image.dataobj).copy()
     array[array == 1] = 0
     nib.save(nib.Nifti1Image(array, image.affine, image.header), path)
@@ -162,7 +162,9 @@ def test_evaluating_again_writes_predictions_and_sees_changed_files(
 # --- options that weights cannot honour ----------------------------------------------------------
 
 
-def test_mirroring_needs_a_network_that_knows_it(data: Path, tmp_path: Path, capsys) -> None:
+def test_mirroring_needs_a_network_that_knows_it(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = INFO.build()
     assert check_options(model, INFO, mirror=True) == []
     plain = replace(INFO, training={"config": {"augment": False}})
@@ -188,7 +190,7 @@ def test_mirroring_needs_a_network_that_knows_it(data: Path, tmp_path: Path, cap
     ],
 )
 def test_refused_options_leave_no_folder(
-    data: Path, tmp_path: Path, option: list[str], says: str, capsys
+    data: Path, tmp_path: Path, option: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_weights(tmp_path / "w.safetensors", INFO.build().state_dict(), INFO)
     words = ["evaluate", "--weights", f"{tmp_path}/w.safetensors", "--data", str(data)]
@@ -214,6 +216,7 @@ def test_a_stopped_training_keeps_its_last_step(
     def signal_all(folder: Path) -> None:
         """As a terminal and a batch system do: the workers get it too, and first."""
         for process in [*(child.pid for child in multiprocessing.active_children()), os.getpid()]:
+            assert process is not None
             os.kill(process, number)
 
     with pytest.raises(Stopped, match="after step 10; the same command goes on from there"):
@@ -246,7 +249,11 @@ def test_a_second_ctrl_c_does_not_wait(data: Path, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_said_is_true(
-    tmp_path: Path, command: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys
+    tmp_path: Path,
+    command: str,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def terminate(*arguments: Any, **options: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -114,7 +114,7 @@ def test_archives_of_other_systems(abdomen: Path, tmp_path: Path, maker: str) ->
     ],
 )
 def test_numbers_are_refused_before_anything_is_read(
-    tmp_path: Path, options: list[str], says: str, capsys
+    tmp_path: Path, options: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["train", "--data", "nowhere", "--model", "msf3d", "--output", str(tmp_path / "run")]
     assert main([*words, *options]) == 2
@@ -212,7 +212,11 @@ def test_no_home_and_no_user(predicting: list[object], home: dict[str, str]) -> 
     ],
 )
 def test_what_a_machine_refuses_is_said(
-    error: Exception, code: int, says: str, monkeypatch: pytest.MonkeyPatch, capsys
+    error: Exception,
+    code: int,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail(*arguments: Any, **options: Any) -> None:
         raise error

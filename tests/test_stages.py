@@ -16,7 +16,7 @@ from oarfuse.cli import main
 from oarfuse.config import TrainConfig
 from oarfuse.data import leaking_slices, load_manifest
 from oarfuse.data.ct import AIR_HU, blank_cut_slices, cut_slices
-from oarfuse.data.manifest import load_case
+from oarfuse.data.manifest import Case, Volume, load_case
 from oarfuse.data.patches import PatchDataset
 from oarfuse.errors import OarfuseError
 from oarfuse.inference import predict_labels
@@ -42,15 +42,17 @@ def first(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def annealing(data: Path, output: Path, init: Path) -> TrainConfig:
-    rates = {"min_lr": 5e-5, "max_lr": 5e-4, "cycle_steps": 10, "steps": 10}
-    return replace(tiny(data, output), init=str(init), validate_every=10, **rates)
+    config = tiny(data, output, steps=10)
+    return replace(
+        config, init=str(init), validate_every=10, min_lr=5e-5, max_lr=5e-4, cycle_steps=10
+    )
 
 
 def test_annealing_starts_from_the_weights_at_its_own_rates(
     data: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = annealing(data, tmp_path / "annealed", first / "weights.safetensors")
-    rates = []
+    rates: list[float] = []
     log = RunFolder.log
 
     def keep(self: RunFolder, state: RunState, figures: Sequence[Mapping[str, float]]) -> None:
@@ -193,13 +195,14 @@ def test_training_and_prediction_both_empty_cut_slices(
 ) -> None:
     manifest = load_manifest(data)
 
-    def load_cut(case):
+    def load_cut(case: Case) -> Volume:
         volume = load_case(case)
         return replace(volume, image=cut(volume.image, volume.label))
 
     monkeypatch.setattr("oarfuse.data.patches.load_case", load_cut)
-    options = dict(length=4, seed=0, augment=False)
-    patches = PatchDataset(manifest.cases, OPENKBP, (32, 32, 32), blank_leaking=True, **options)
+    patches = PatchDataset(
+        manifest.cases, OPENKBP, (32, 32, 32), length=4, seed=0, augment=False, blank_leaking=True
+    )
     for case, cached in zip(manifest.cases, patches.cached, strict=True):
         emptied = cut_slices(cut(load_case(case).image, load_case(case).label))
         assert emptied.any() and not emptied[8:].any()
@@ -227,8 +230,11 @@ def test_curve_of_two_stages_is_one_axis_of_minutes() -> None:
     figure = plot_stages([("first", one, 20.0), ("second", two, 20.0)])
     (axes,) = [axes for axes in figure.axes if axes.lines]
     curves = [line for line in axes.lines if line.get_gid() != "kept"]
-    assert [list(line.get_xdata()) for line in curves] == [[10, 20, 30], [30, 40]]
+    assert [np.asarray(line.get_xdata()).tolist() for line in curves] == [[10, 20, 30], [30, 40]]
     rings = [line for line in axes.lines if line.get_gid() == "kept"]
-    assert [(*ring.get_xdata(), *ring.get_ydata()) for ring in rings] == [(20, 0.7), (40, 0.75)]
+    assert [(*np.asarray(r.get_xdata()), *np.asarray(r.get_ydata())) for r in rings] == [
+        (20, 0.7),
+        (40, 0.75),
+    ]
     with pytest.raises(OarfuseError, match="no validation"):
         plot_stages([("log", pd.DataFrame({"step": [1]}), 1.0)])
