@@ -28,6 +28,7 @@ ROOMS = {
     "models": ("models",),
     "metrics": ("metrics", "postprocess"),
     "data": ("data",),
+    "sample": ("sample",),
     "weights": ("weights", "pretrained"),
     "phantom": ("phantom",),
     "paper": ("paper",),
@@ -43,6 +44,7 @@ WHAT = {
     "models": "the paper's networks;\ncompared/, kernels/",
     "metrics": "DSC, HD, ASD",
     "data": "CT, splits, patches;\nopenkbp/",
+    "sample": "27 real patients",
     "weights": "safetensors,\npublished names",
     "phantom": "drawn patients",
     "paper": "printed tables,\nledger",
@@ -55,7 +57,14 @@ WHAT = {
 }
 # Where each stands from left to right, so that no arrow passes behind a room.
 COLUMN = {"base": 2.0, "models": 0.8, "metrics": 2.0, "data": 3.2, "paper": 0.0, "weights": 1.2}
-COLUMN |= {"phantom": 4.2, "prediction": 2.0, "evaluation": 1.0, "training": 3.0, "viewing": 2.0}
+COLUMN |= {
+    "sample": 4.2,
+    "phantom": 4.2,
+    "prediction": 2.0,
+    "evaluation": 1.0,
+    "training": 3.0,
+    "viewing": 2.0,
+}
 COLUMN |= {"face": 3.3, "course": 4.2}
 WIDE, HIGH = 1.9, 1.1  # inches from column to column, from floor to floor
 Graph = dict[str, set[str]]
