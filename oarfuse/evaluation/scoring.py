@@ -24,9 +24,8 @@ from oarfuse.evaluation.report import MORE_COLUMNS, write_report
 from oarfuse.evaluation.synapse_scorer import COLUMNS
 from oarfuse.files import check_output_folder, sha256, sole_writer, write_json
 from oarfuse.inference import check_options, predict_labels, predict_slices
-from oarfuse.pretrained import find_weights
 from oarfuse.provenance import environment
-from oarfuse.weights import load_weights
+from oarfuse.weights import find_weights, load_weights
 
 if TYPE_CHECKING:
     from oarfuse.data import Case, Manifest, Volume
