@@ -17,9 +17,8 @@ from torch import nn
 from oarfuse.cli import main
 from oarfuse.data import load_case, load_manifest, prepare_synapse, read_nifti, write_labels_like
 from oarfuse.errors import OarfuseError
-from oarfuse.evaluation import evaluate, score_predictions
-from oarfuse.evaluation.paper_tables import Evaluation, describe
-from oarfuse.evaluation.statistics import load_metrics
+from oarfuse.evaluation import Evaluation, evaluate, score_predictions
+from oarfuse.evaluation.paper_tables import describe
 from oarfuse.evaluation.synapse_scorer import transunet_scores
 from oarfuse.inference import adapt_to_image, predict_labels, predict_slices
 from oarfuse.metrics import case_metrics
@@ -140,8 +139,7 @@ def test_how_far_the_mean_moves(data: Path, tmp_path: Path, in_vain: bool) -> No
     assert f"the mean DSC by {'+' if in_vain else '-'}0.0625" in text
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["transunet"] == theirs
-    rows = load_metrics(tmp_path / "out" / "metrics.csv")
-    run = Evaluation("vnet", "synapse", tmp_path / "out", rows, summary)
+    run = Evaluation.load(tmp_path / "out", "raw")
     scored = describe([run])["mean DSC by TransUNet's scorer"]
     assert scored.tolist() == ["1.0000" if in_vain else "0.9375"]
 
