@@ -218,7 +218,7 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Tensor], ModelIn
         info = ModelInfo(**content)
         get_spec(info.dataset)
         _check_info(info)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OarfuseError) as error:
         raise OarfuseError(
             f"{path} has damaged metadata ({error}): use a file that `oarfuse train` wrote."
         ) from error
