@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "p"
 
 
-def info(model: str, **options) -> ModelInfo:
+def info(model: str, **options: Any) -> ModelInfo:
     return ModelInfo(
         model=model,
         options=options,
@@ -173,7 +174,7 @@ def test_windows_of_a_2d_network_overlap_in_the_slice_only() -> None:
     network = nn.Conv2d(1, 9, kernel_size=5, padding=2)
     seen = 0
 
-    def count(module, inputs, output) -> None:
+    def count(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
         nonlocal seen
         seen += len(inputs[0])
 
@@ -195,7 +196,9 @@ def test_slices_are_for_2d_networks_and_fitting_sides() -> None:
         predict_slices(SliceWise(Thresholds(), 16), hu, info("r50_unet"), 100)
 
 
-def test_adaptation_moves_darr_and_is_refused_elsewhere(data: Path, tmp_path: Path, capsys) -> None:
+def test_adaptation_moves_darr_and_is_refused_elsewhere(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch.manual_seed(0)
     description, model = info("darr"), build_model("darr", 1, 9)
     volume = torch.rand(1, 1, 20, 40, 48)  # lower than a patch: continued
