@@ -129,7 +129,7 @@ def load_config(path: str | Path) -> TrainConfig:
         return TrainConfig(**content)
     except FileNotFoundError:
         raise OarfuseError(f"There is no {path}: give a run folder of `oarfuse train`.") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OarfuseError) as error:
         raise OarfuseError(f"{path} is not a run's configuration ({error}).") from error
 
 

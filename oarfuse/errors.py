@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class OarfuseError(ValueError):
+class OarfuseError(Exception):
     """A mistake in the input that the user can mend.
 
     The message is one sentence that names the file or value and the remedy. The command line

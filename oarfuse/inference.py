@@ -31,8 +31,7 @@ from oarfuse.devices import (
 from oarfuse.errors import OarfuseError
 from oarfuse.files import check_output_file
 from oarfuse.other_grids import resize, resize_labels, sides_to_work_on
-from oarfuse.pretrained import find_weights
-from oarfuse.weights import ModelInfo, load_weights
+from oarfuse.weights import ModelInfo, find_weights, load_weights
 
 # Air around the body that is kept when cropping, in voxels.
 BODY_MARGIN = 4

@@ -24,7 +24,7 @@ empty masks
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,31 +111,45 @@ def case_metrics(
         raise OarfuseError(f"Labels {labels} cannot be scored: give positive label values only.")
     if not tolerance_mm >= 0:
         raise OarfuseError(f"tolerance_mm is {tolerance_mm}: give a distance of at least 0 mm.")
-    diagonal_vox = math.hypot(*truth.shape)
-    diagonal_mm = math.hypot(*(n * s for n, s in zip(truth.shape, spacing, strict=True)))
-    region = _box_of_any(prediction, truth)
-    prediction, truth = prediction[region], truth[region]
-    boxes_p, boxes_t = _boxes(prediction, labels), _boxes(truth, labels)
+    diagonals = {
+        "vox": math.hypot(*truth.shape),
+        "mm": math.hypot(*(n * s for n, s in zip(truth.shape, spacing, strict=True))),
+    }
+    return {
+        label: _organ_metrics(of_prediction, of_truth, spacing, tolerance_mm, diagonals)
+        for label, of_prediction, of_truth in organ_masks(prediction, truth, labels)
+    }
 
-    scores: dict[int, OrganMetrics] = {}
+
+def organ_masks(
+    prediction: np.ndarray, truth: np.ndarray, labels: Sequence[int]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield every label with its masks in prediction and truth, both cut to the box around both.
+
+    Parameters
+    ----------
+    prediction, truth
+        Integer label volumes of the same shape, (D, H, W) or (H, W).
+    labels
+        Positive label values. The masks of one that neither volume holds have no voxels.
+
+    Raises
+    ------
+    OarfuseError
+        If the shapes differ.
+    """
+    _check_same_shape(prediction, truth)
+    region = _box_of_any(prediction, truth)
+    volumes = prediction[region], truth[region]
+    boxes = [find_objects(volume, max_label=max(labels, default=1)) for volume in volumes]
     for label in labels:
-        box_p, box_t = boxes_p[label], boxes_t[label]
-        if box_p is None or box_t is None:
-            scores[label] = _one_side_empty(
-                in_truth=box_t is not None,
-                in_prediction=box_p is not None,
-                diagonal_vox=diagonal_vox,
-                diagonal_mm=diagonal_mm,
-            )
-            continue
-        box = tuple(
-            slice(min(p.start, t.start), max(p.stop, t.stop))
-            for p, t in zip(box_p, box_t, strict=True)
+        found = [box[label - 1] for box in boxes if box[label - 1] is not None]
+        around = tuple(
+            slice(min(side.start for side in sides), max(side.stop for side in sides))
+            for sides in zip(*found, strict=True)
         )
-        scores[label] = _organ_metrics(
-            prediction[box] == label, truth[box] == label, spacing, tolerance_mm
-        )
-    return scores
+        box = around or (slice(0),) * truth.ndim
+        yield label, volumes[0][box] == label, volumes[1][box] == label
 
 
 def distance_sets(
@@ -173,8 +187,7 @@ def distance_sets(
         if not mask.any():
             raise OarfuseError(f"The {name} mask is empty: a distance needs voxels in both masks.")
     region = _box_of_any(prediction, truth)
-    surfaces = _Surfaces(prediction[region] != 0, truth[region] != 0)
-    return surfaces.distances(spacing)
+    return _surface_distances(prediction[region] != 0, truth[region] != 0, [spacing])[0]
 
 
 def surface(mask: np.ndarray) -> np.ndarray:
@@ -193,25 +206,23 @@ def surface(mask: np.ndarray) -> np.ndarray:
     return mask & ~eroded
 
 
-class _Surfaces:
-    """The surfaces of two masks as voxel coordinates, ready for distances in any spacing."""
-
-    def __init__(self, prediction: np.ndarray, truth: np.ndarray) -> None:
-        surface_p, surface_t = surface(prediction), surface(truth)
-        index_p, index_t = np.nonzero(surface_p), np.nonzero(surface_t)
-        self.points_p = np.stack(index_p, axis=1).astype(np.float64)  # (n, ndim)
-        self.points_t = np.stack(index_t, axis=1).astype(np.float64)
-        # Where the surfaces coincide the distance is 0 in every unit: only the rest is searched.
-        self.apart_p = ~surface_t[index_p]
-        self.apart_t = ~surface_p[index_t]
-
-    def distances(self, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        """Return (prediction to truth, truth to prediction) for this spacing."""
-        points_p, points_t = self.points_p * spacing, self.points_t * spacing
-        return (
-            _nearest(points_p, points_t, self.apart_p),
-            _nearest(points_t, points_p, self.apart_t),
+def _surface_distances(
+    prediction: np.ndarray, truth: np.ndarray, spacings: Sequence[Sequence[float]]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return (prediction to truth, truth to prediction) of two bool masks for each spacing."""
+    surface_p, surface_t = surface(prediction), surface(truth)
+    index_p, index_t = np.nonzero(surface_p), np.nonzero(surface_t)
+    points_p = np.stack(index_p, axis=1).astype(np.float64)  # (n, ndim)
+    points_t = np.stack(index_t, axis=1).astype(np.float64)
+    # Where the surfaces coincide the distance is 0 in every unit: only the rest is searched.
+    apart_p, apart_t = ~surface_t[index_p], ~surface_p[index_t]
+    return [
+        (
+            _nearest(points_p * spacing, points_t * spacing, apart_p),
+            _nearest(points_t * spacing, points_p * spacing, apart_t),
         )
+        for spacing in spacings
+    ]
 
 
 def _nearest(points: np.ndarray, others: np.ndarray, apart: np.ndarray) -> np.ndarray:
@@ -236,60 +247,43 @@ def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _organ_metrics(
-    prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, ...], tolerance_mm: float
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    spacing: tuple[float, ...],
+    tolerance_mm: float,
+    diagonals: Mapping[str, float],
 ) -> OrganMetrics:
-    surfaces = _Surfaces(prediction, truth)
-    in_voxels = surfaces.distances((1.0,) * truth.ndim)
-    if len(set(spacing)) == 1:  # a cubic voxel: the same neighbours, so no second search
-        in_mm = (in_voxels[0] * spacing[0], in_voxels[1] * spacing[0])
+    """Score two bool masks; `diagonals` are what a missed organ gets, by unit."""
+    in_prediction, in_truth = bool(prediction.any()), bool(truth.any())
+    dsc = surface_dice = dice(prediction, truth)  # 0 if one mask is empty, NaN if both are
+    if in_prediction and in_truth:
+        spacings = [(1.0,) * truth.ndim, spacing]
+        cubic = len(set(spacing)) == 1  # the same neighbours in mm, so no second search
+        in_voxels, *rest = _surface_distances(prediction, truth, spacings[: 1 if cubic else 2])
+        in_mm = rest[0] if rest else (in_voxels[0] * spacing[0], in_voxels[1] * spacing[0])
+        distances = _summarise("vox", *in_voxels) | _summarise("mm", *in_mm)
+        pooled = np.concatenate(in_mm)
+        within = pooled <= tolerance_mm * (1 + _TOLERANCE_SLACK)
+        surface_dice = int(np.count_nonzero(within)) / pooled.size
     else:
-        in_mm = surfaces.distances(spacing)
-    hd_vox, hd95_vox, asd_vox, assd_vox = _summarise(*in_voxels)
-    hd_mm, hd95_mm, asd_mm, assd_mm = _summarise(*in_mm)
-    limit = tolerance_mm * (1 + _TOLERANCE_SLACK)
-    within = sum(int(np.count_nonzero(distances <= limit)) for distances in in_mm)
-    return OrganMetrics(
-        dsc=dice(prediction, truth),
-        hd_vox=hd_vox,
-        hd_mm=hd_mm,
-        hd95_vox=hd95_vox,
-        hd95_mm=hd95_mm,
-        asd_vox=asd_vox,
-        asd_mm=asd_mm,
-        assd_vox=assd_vox,
-        assd_mm=assd_mm,
-        surface_dice=within / (in_mm[0].size + in_mm[1].size),
-        missed=False,
-    )
+        distances = {
+            f"{name}_{unit}": diagonal if in_prediction or in_truth else math.nan
+            for unit, diagonal in diagonals.items()
+            for name in ("hd", "hd95", "asd", "assd")
+        }
+    missed = in_truth and not in_prediction
+    return OrganMetrics(dsc=dsc, surface_dice=surface_dice, missed=missed, **distances)
 
 
-def _summarise(to_truth: np.ndarray, to_prediction: np.ndarray) -> tuple[float, ...]:
-    hd = max(to_truth.max(), to_prediction.max())
+def _summarise(unit: str, to_truth: np.ndarray, to_prediction: np.ndarray) -> dict[str, float]:
     hd95 = max(np.percentile(to_truth, 95), np.percentile(to_prediction, 95))
-    asd = to_truth.mean()
     assd = (to_truth.sum() + to_prediction.sum()) / (to_truth.size + to_prediction.size)
-    return float(hd), float(hd95), float(asd), float(assd)
-
-
-def _one_side_empty(
-    *, in_truth: bool, in_prediction: bool, diagonal_vox: float, diagonal_mm: float
-) -> OrganMetrics:
-    overlap = 0.0
-    if not in_truth and not in_prediction:
-        overlap = diagonal_vox = diagonal_mm = math.nan
-    return OrganMetrics(
-        dsc=overlap,
-        hd_vox=diagonal_vox,
-        hd_mm=diagonal_mm,
-        hd95_vox=diagonal_vox,
-        hd95_mm=diagonal_mm,
-        asd_vox=diagonal_vox,
-        asd_mm=diagonal_mm,
-        assd_vox=diagonal_vox,
-        assd_mm=diagonal_mm,
-        surface_dice=overlap,
-        missed=in_truth,
-    )
+    return {
+        f"hd_{unit}": float(max(to_truth.max(), to_prediction.max())),
+        f"hd95_{unit}": float(hd95),
+        f"asd_{unit}": float(to_truth.mean()),
+        f"assd_{unit}": float(assd),
+    }
 
 
 def _as_labels(array: np.ndarray, name: str) -> np.ndarray:
@@ -303,14 +297,18 @@ def _as_labels(array: np.ndarray, name: str) -> np.ndarray:
     return array.view(np.uint8) if array.dtype == bool else array
 
 
-def _checked_spacing(
-    prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float]
-) -> tuple[float, ...]:
+def _check_same_shape(prediction: np.ndarray, truth: np.ndarray) -> None:
     if prediction.shape != truth.shape:
         raise OarfuseError(
             f"The prediction has the shape {prediction.shape} and the truth {truth.shape}: "
             "bring both onto the same grid first."
         )
+
+
+def _checked_spacing(
+    prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float]
+) -> tuple[float, ...]:
+    _check_same_shape(prediction, truth)
     if truth.ndim not in (2, 3) or truth.size == 0:
         raise OarfuseError(
             f"Label arrays of the shape {truth.shape} cannot be scored: give (D, H, W) or (H, W)."
@@ -335,10 +333,3 @@ def _box_of_any(prediction: np.ndarray, truth: np.ndarray) -> tuple[slice, ...]:
         marked = np.flatnonzero(used)
         box.append(slice(marked[0], marked[-1] + 1) if marked.size else slice(0, 0))
     return tuple(box)
-
-
-def _boxes(array: np.ndarray, labels: Sequence[int]) -> dict[int, tuple[slice, ...] | None]:
-    if array.size == 0 or not labels:
-        return dict.fromkeys(labels)
-    found = find_objects(array, max_label=max(labels))
-    return {label: found[label - 1] for label in labels}

@@ -29,10 +29,10 @@ from oarfuse.files import (
     write_json,
 )
 from oarfuse.patients import PATIENTS, check_patients
-from oarfuse.pretrained import find_weights
 from oarfuse.provenance import git_commit
 from oarfuse.weights import (
     ModelInfo,
+    find_weights,
     load_state,
     load_weights,
     read_info,

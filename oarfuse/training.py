@@ -28,11 +28,10 @@ from oarfuse.losses import deep_supervision_loss
 from oarfuse.metrics import dice
 from oarfuse.models import build_model
 from oarfuse.models.kernels import backend
-from oarfuse.pretrained import find_weights
 from oarfuse.provenance import environment
 from oarfuse.runs import LOG_EVERY, RunFolder, RunState, has_checkpoint
 from oarfuse.steps import TrainStep, choose_mode
-from oarfuse.weights import ModelInfo, load_state, read_safetensors
+from oarfuse.weights import ModelInfo, find_weights, load_state, read_safetensors
 
 # The share of a run in which the cosine schedule's rate rises.
 WARM_UP = 0.05

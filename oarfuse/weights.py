@@ -1,4 +1,7 @@
-"""Weights on disk: safetensors, with all that a stranger needs to use them in the metadata."""
+"""Weights on disk: safetensors, with all that a stranger needs to use them in the metadata.
+
+Some come with the package and have names.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,9 @@ from oarfuse.models import build_model
 from oarfuse.organs import DatasetSpec, get_spec
 
 FORMAT = "oarfuse-weights/1"
+_SUFFIX = ".safetensors"
+# An installed wheel has the repository's weights/ inside of the package, a checkout beside it.
+_FOLDERS = (Path(__file__).parent / "published", Path(__file__).parents[1] / "weights")
 
 
 @dataclass(frozen=True)
@@ -212,8 +218,68 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Tensor], ModelIn
         info = ModelInfo(**content)
         get_spec(info.dataset)
         _check_info(info)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OarfuseError) as error:
         raise OarfuseError(
             f"{path} has damaged metadata ({error}): use a file that `oarfuse train` wrote."
         ) from error
     return tensors, info
+
+
+def pretrained_names() -> list[str]:
+    """Return the names that `load_pretrained` knows."""
+    return sorted(_published())
+
+
+def load_pretrained(name: str) -> tuple[nn.Module, ModelInfo]:
+    """Build a network with weights that come with the package.
+
+    The model card beside the file tells what the weights were trained on, how well they do, and
+    where they fail. They are not for clinical use.
+
+    Parameters
+    ----------
+    name
+        One of `pretrained_names()`.
+
+    Returns
+    -------
+    model, info
+        The network in evaluation mode, on the CPU, in float32; and what `predict_labels` of
+        `oarfuse.inference` must know of it.
+
+    Raises
+    ------
+    OarfuseError
+        If there are no weights of that name.
+    """
+    return load_weights(_published_path(name))
+
+
+def find_weights(name: str | Path) -> Path:
+    """Return the path of a weights file that is given by its path or by its name.
+
+    A file that exists comes first; what ends in ``.safetensors`` is taken for a path.
+    """
+    path = Path(name)
+    return path if path.exists() or path.suffix == _SUFFIX else _published_path(str(name))
+
+
+def _published_path(name: str) -> Path:
+    published = _published()
+    if name not in published:
+        known = ", ".join(sorted(published)) or "none"
+        raise OarfuseError(
+            f"There are no weights {name!r}: give a {_SUFFIX} file, or a name that comes with the "
+            f"package ({known})."
+        )
+    return published[name]
+
+
+def _published() -> dict[str, Path]:
+    """Return name to path. A file counts as published if its model card's JSON lies beside it."""
+    return {
+        path.stem: path
+        for folder in _FOLDERS
+        for path in sorted(folder.glob(f"*{_SUFFIX}"))
+        if path.with_suffix(".json").exists()
+    }

@@ -19,11 +19,10 @@ from oarfuse.data.patches import PatchDataset
 from oarfuse.losses import deep_supervision_loss
 from oarfuse.models import kernels
 from oarfuse.models.fast import FastDenseFuse, FastFocalFuse
-from oarfuse.pretrained import pretrained_names
 from oarfuse.runs import read_curves
 from oarfuse.steps import TrainStep
 from oarfuse.training import train
-from oarfuse.weights import load_weights
+from oarfuse.weights import load_weights, pretrained_names
 from tests.helpers.small_data import write_small_data
 
 pytestmark = [

@@ -19,7 +19,9 @@ def drawn(*rows: str) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def score(prediction: np.ndarray, truth: np.ndarray, spacing: tuple, **options) -> OrganMetrics:
+def score(
+    prediction: np.ndarray, truth: np.ndarray, spacing: tuple, **options: float
+) -> OrganMetrics:
     return case_metrics(prediction, truth, [1], spacing, **options)[1]
 
 
@@ -62,7 +64,7 @@ def test_directions_percentile_and_pooled_mean() -> None:
     assert metrics.hd95_vox == pytest.approx(2.85)  # 2 + 0.85 * (3 - 2), position 0.95 * 3
     assert metrics.asd_vox == 0.0  # directed: an under-segmentation is not seen
     assert metrics.assd_vox == pytest.approx((0 + 0 + 1 + 2 + 3) / 5)
-    assert (metrics.hd_mm, metrics.assd_mm) == (30.0, pytest.approx(12.0))
+    assert metrics.hd_mm == 30.0 and metrics.assd_mm == pytest.approx(12.0)
     assert metrics.surface_dice == pytest.approx((1 + 2) / 5)
 
     swapped = score(truth, prediction, (1.0, 10.0))
@@ -219,7 +221,7 @@ def test_distance_sets_are_in_voxels_without_a_spacing() -> None:
     assert [d.tolist() for d in distance_sets(prediction, truth)] == [[2.0], [2.0]]
 
 
-def test_dice_by_hand_and_of_nothing():
+def test_dice_by_hand_and_of_nothing() -> None:
     truth = np.array([True, True, True, False])
     assert dice(np.array([False, True, True, True]), truth) == pytest.approx(2 * 2 / (3 + 3))
     assert dice(np.zeros(4, bool), truth) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,10 +23,11 @@ from scipy import ndimage
 from oarfuse.metrics import case_metrics, distance_sets, surface
 
 SPACING = (2.5, 3.9, 1.3)
+Pair = tuple[np.ndarray, np.ndarray]  # prediction and truth
 DISTANCES = [f"{name}_{unit}" for name in ("hd", "hd95", "asd", "assd") for unit in ("vox", "mm")]
 
 
-def random_pair(seed: int, shape: tuple = (14, 17, 15)) -> tuple[np.ndarray, np.ndarray]:
+def random_pair(seed: int, shape: tuple = (14, 17, 15)) -> Pair:
     """Two similar masks with holes, loose pieces and voxels on the volume's border."""
     rng = np.random.default_rng(seed)
     base = ndimage.gaussian_filter(rng.standard_normal(shape), 1.5)
@@ -43,7 +45,7 @@ def test_monai_agrees(seed: int) -> None:
     y_pred, y = (torch.from_numpy(mask)[None, None].float() for mask in (prediction, truth))
     assert ours.dsc == pytest.approx(compute_dice(y_pred, y).item(), rel=1e-6)
     for unit, spacing in (("vox", None), ("mm", SPACING)):
-        options = {"include_background": True, "spacing": spacing}
+        options: dict[str, Any] = {"include_background": True, "spacing": spacing}
         theirs = {
             "hd": compute_hausdorff_distance(y_pred, y, **options),
             "hd95": compute_hausdorff_distance(y_pred, y, percentile=95, **options),
@@ -114,13 +116,13 @@ spacings = st.tuples(*[st.floats(0.3, 6.0)] * 3)
 properties = settings(max_examples=60, deadline=None, derandomize=True)
 
 
-def both_present(pair: tuple[np.ndarray, np.ndarray]) -> bool:
+def both_present(pair: Pair) -> bool:
     return bool(pair[0].any() and pair[1].any())
 
 
 @properties
 @given(masks_3d.filter(both_present), spacings)
-def test_bounds_order_and_symmetry(pair: tuple, spacing: tuple) -> None:
+def test_bounds_order_and_symmetry(pair: Pair, spacing: tuple) -> None:
     prediction, truth = pair
     one = case_metrics(prediction, truth, [1], spacing)[1]
     other = case_metrics(truth, prediction, [1], spacing)[1]
@@ -138,7 +140,7 @@ def test_bounds_order_and_symmetry(pair: tuple, spacing: tuple) -> None:
 
 @properties
 @given(masks_3d.filter(both_present), spacings, st.floats(0.2, 5.0))
-def test_scaling_the_spacing_scales_mm_only(pair: tuple, spacing: tuple, factor: float) -> None:
+def test_scaling_the_spacing_scales_mm_only(pair: Pair, spacing: tuple, factor: float) -> None:
     prediction, truth = pair
     one = case_metrics(prediction, truth, [1], spacing)[1]
     scaled = case_metrics(prediction, truth, [1], [s * factor for s in spacing])[1]
@@ -151,20 +153,20 @@ def test_scaling_the_spacing_scales_mm_only(pair: tuple, spacing: tuple, factor:
 @properties
 @given(masks_3d.filter(both_present), spacings, st.integers(0, 2), st.integers(0, 3))
 def test_flips_transposes_and_margins_change_nothing(
-    pair: tuple, spacing: tuple, axis: int, margin: int
+    pair: Pair, spacing: tuple, axis: int, margin: int
 ) -> None:
     expected = vars(case_metrics(*pair, [1], spacing)[1])
     flipped = [np.flip(mask, axis) for mask in pair]
     turned = [mask.transpose(2, 0, 1) for mask in pair]
     padded = [np.pad(mask, margin) for mask in pair]
     turned_spacing = (spacing[2], spacing[0], spacing[1])
-    for masks, size in ((flipped, spacing), (turned, turned_spacing), (padded, spacing)):
-        assert vars(case_metrics(*masks, [1], size)[1]) == pytest.approx(expected)
+    for (one, two), size in ((flipped, spacing), (turned, turned_spacing), (padded, spacing)):
+        assert vars(case_metrics(one, two, [1], size)[1]) == pytest.approx(expected)
 
 
 @properties
 @given(masks_3d.filter(lambda pair: pair[1].any()), spacings)
-def test_missing_an_organ_never_scores_better(pair: tuple, spacing: tuple) -> None:
+def test_missing_an_organ_never_scores_better(pair: Pair, spacing: tuple) -> None:
     prediction, truth = pair
     found = case_metrics(prediction, truth, [1], spacing)[1]
     missed = case_metrics(np.zeros_like(prediction), truth, [1], spacing)[1]
@@ -176,7 +178,7 @@ def test_missing_an_organ_never_scores_better(pair: tuple, spacing: tuple) -> No
 
 @properties
 @given(masks_3d.filter(both_present), spacings)
-def test_organs_do_not_influence_each_other(pair: tuple, spacing: tuple) -> None:
+def test_organs_do_not_influence_each_other(pair: Pair, spacing: tuple) -> None:
     prediction, truth = (mask.astype(np.uint8) * 2 for mask in pair)
     prediction[prediction == 0], truth[truth == 0] = 1, 3  # neighbours everywhere
     scores = case_metrics(prediction, truth, [1, 2, 3], spacing)

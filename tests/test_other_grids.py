@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from oarfuse.data import Case, prepare_openkbp
 from oarfuse.inference import predict_file
-from oarfuse.pretrained import find_weights
-from oarfuse.weights import ModelInfo
+from oarfuse.weights import ModelInfo, find_weights
 from tests.helpers.openkbp_files import needs_real_data, real_data
 
 PATIENT = "validation-pats/pt_201/"

@@ -88,8 +88,8 @@ def course_weights(run: str | Path, data: str | Path) -> Path:
     OarfuseError
         If there are no weights for these patients.
     """
-    from oarfuse.pretrained import find_weights, pretrained_names
     from oarfuse.runs import WEIGHTS
+    from oarfuse.weights import find_weights, pretrained_names
 
     weights = Path(run) / WEIGHTS
     if weights.exists():

@@ -137,7 +137,7 @@ def _loader(
     try:
         yield from loader
     except (RuntimeError, OSError) as error:
-        if not workers or isinstance(error, OarfuseError) or not _is_of_machine(error):
+        if not workers or not _is_of_machine(error):
             raise
         reason = " ".join(str(error).split()).rstrip(".")
         raise OarfuseError(

@@ -166,8 +166,6 @@ def load_manifest(folder: str | Path) -> Manifest:
     try:
         manifest = _from_json(folder, content)
     except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, OarfuseError):
-            raise
         raise OarfuseError(
             f"{path} lacks or garbles {error}: prepare into a new folder."
         ) from error

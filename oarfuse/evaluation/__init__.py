@@ -1,27 +1,43 @@
-"""Score a trained network, or label files made elsewhere, on a split of a prepared folder.
+"""Score a trained network, or label files made elsewhere, in four `variants`.
 
-Every case is scored in four variants, because the choice between them moves the numbers more than
-most choices of architecture do:
-
-raw
-    The prediction as it is.
-largest_component
-    After `oarfuse.postprocess.keep_largest_component`.
-no_leak, largest_component_no_leak
-    The same two, with the leaking slices (`oarfuse.data.leaking_slices`) set to background in
-    prediction and truth. In those slices the CT holds little but the organs themselves, which
-    gives the answer away. An organ that is cut there has its cut face as a surface in both masks.
+Names are imported when they are first used, so that who reads tables does not wait for PyTorch.
 """
 
-from oarfuse.evaluation.cases import score_case
-from oarfuse.evaluation.report import MORE_COLUMNS, VARIANTS
-from oarfuse.evaluation.scoring import EvaluationResult, evaluate, score_predictions
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from oarfuse.evaluation.variants import VARIANT_TITLES, VARIANTS
+
+if TYPE_CHECKING:
+    from oarfuse.evaluation.cases import score_case
+    from oarfuse.evaluation.folder import Evaluation, read_summary
+    from oarfuse.evaluation.labels import score_labels
+    from oarfuse.evaluation.scoring import evaluate, score_predictions
+
+_HOMES = {
+    "Evaluation": "folder",
+    "evaluate": "scoring",
+    "read_summary": "folder",
+    "score_case": "cases",
+    "score_labels": "labels",
+    "score_predictions": "scoring",
+}
 
 __all__ = [
-    "MORE_COLUMNS",
     "VARIANTS",
-    "EvaluationResult",
+    "VARIANT_TITLES",
+    "Evaluation",
     "evaluate",
+    "read_summary",
     "score_case",
+    "score_labels",
     "score_predictions",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"oarfuse.evaluation.{_HOMES[name]}"), name)

@@ -17,8 +17,10 @@ from tqdm.auto import tqdm
 
 from oarfuse.data import leaking_slices, load_case
 from oarfuse.errors import OarfuseError
-from oarfuse.evaluation.report import MORE_COLUMNS, VARIANTS
+from oarfuse.evaluation.folder import CASES
+from oarfuse.evaluation.statistics import MORE_COLUMNS
 from oarfuse.evaluation.synapse_scorer import transunet_rows
+from oarfuse.evaluation.variants import VARIANTS
 from oarfuse.files import sha256, write_json
 from oarfuse.metrics import case_metrics
 from oarfuse.organs import DatasetSpec
@@ -66,11 +68,7 @@ def score_case(
         As `oarfuse.metrics.case_metrics` does, or if the prediction holds an unknown label.
     """
     prediction = np.asarray(prediction)
-    if prediction.size and not 0 <= prediction.min() <= prediction.max() < spec.num_classes:
-        raise OarfuseError(
-            f"The prediction for {case} holds labels from {prediction.min()} to "
-            f"{prediction.max()}: {spec.title} has the labels 0 to {spec.num_classes - 1}."
-        )
+    check_labels(prediction, spec, f"The prediction for {case}")
     rows: list[dict[str, Any]] = []
     cut = leaking is not None and bool(np.any(leaking))
     raw, largest, raw_no_leak, largest_no_leak = VARIANTS
@@ -79,19 +77,29 @@ def score_case(
         (prediction, raw, raw_no_leak),
         (cleaned, largest, largest_no_leak),
     ):
-        scored = _organ_rows(labels, truth, spacing_mm, spec)
+        scored = organ_rows(labels, truth, spacing_mm, spec)
         rows += [{"case": case, "variant": whole, **row} for row in scored]
         if cut:
-            scored = _organ_rows(
+            scored = organ_rows(
                 _without_slices(labels, leaking), _without_slices(truth, leaking), spacing_mm, spec
             )
         rows += [{"case": case, "variant": without, **row} for row in scored]
     return [{column: row[column] for column in MORE_COLUMNS} for row in rows]
 
 
-def _organ_rows(
+def check_labels(labels: np.ndarray, spec: DatasetSpec, whose: str) -> None:
+    """Raise `OarfuseError` if a label volume holds values that the data set does not have."""
+    if labels.size and not 0 <= labels.min() <= labels.max() < spec.num_classes:
+        raise OarfuseError(
+            f"{whose} holds labels from {labels.min()} to {labels.max()}: {spec.title} has the "
+            f"labels 0 to {spec.num_classes - 1}."
+        )
+
+
+def organ_rows(
     prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float], spec: DatasetSpec
 ) -> list[dict[str, Any]]:
+    """Score the organs of two (D, H, W) label volumes: a row each, in the data set's order."""
     labels = [organ.label for organ in spec.organs]
     scores = case_metrics(
         prediction, truth, labels, spacing_mm, tolerance_mm=SURFACE_DICE_TOLERANCE_MM
@@ -204,13 +212,13 @@ def _score_and_store(
     }
     if spec.name == "synapse":
         content["transunet"] = transunet_rows(labels, volume.label, spec, name)
-    write_json(output / "cases" / f"{name}.json", jsonable(content))
+    write_json(output / CASES / f"{name}.json", jsonable(content))
 
 
 def stored_case(output: Path, case: Case) -> dict[str, Any] | None:
     """Return what was stored for a finished case, or None if it has yet to be scored."""
     try:
-        stored = json.loads((output / "cases" / f"{case.case}.json").read_text(encoding="utf-8"))
+        stored = json.loads((output / CASES / f"{case.case}.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
     whole = isinstance(stored, dict) and {"rows", "leaking_slices", "prediction_seconds"} <= set(

@@ -6,55 +6,23 @@ Phantoms and smoke runs never enter a table.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from oarfuse.errors import OarfuseError
-from oarfuse.evaluation.statistics import MEAN, load_metrics, mean_interval, summarise
+from oarfuse.evaluation.folder import TABLES, Evaluation, metrics_file
+from oarfuse.evaluation.statistics import MEAN, mean_interval, summarise
 from oarfuse.files import atomic_path, check_output_file, write_text
 from oarfuse.models import model_names
 from oarfuse.organs import DatasetSpec, get_spec
-from oarfuse.paper.printed import paper_table
+from oarfuse.paper import paper_table
 
-VARIANTS = {"raw": "metrics.csv", "largest_component": "metrics_largest_component.csv"}
 NUMBERS = ("I", "II")
 _UNITS = {"voxels": "vox", "mm": "mm"}
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One evaluation of one of the kit's methods on patients.
-
-    Attributes
-    ----------
-    model
-        Its name for `oarfuse.build_model`.
-    dataset
-        ``openkbp`` or ``synapse``.
-    folder
-        Where its files are.
-    metrics
-        The rows of its metrics.csv, of the variant that was asked for.
-    summary
-        The contents of its summary.json; empty if the folder has none.
-    """
-
-    model: str
-    dataset: str
-    folder: Path
-    metrics: pd.DataFrame
-    summary: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def split(self) -> str:
-        """The split that was scored, ``"not recorded"`` if summary.json does not say."""
-        return self.summary.get("split", "not recorded")
 
 
 def find_evaluations(
@@ -86,20 +54,17 @@ def find_evaluations(
     OarfuseError
         If a folder holds no evaluation at all, or a file is damaged.
     """
-    if variant not in VARIANTS:
-        raise OarfuseError(
-            f"There is no variant {variant!r} for a table: choose one of {', '.join(VARIANTS)}."
-        )
+    metrics_file(variant)  # raises before any folder is read if there is no such variant
     found: list[Evaluation] = []
     left_out: dict[Path, str] = {}
     for folder in map(Path, folders):
-        paths = sorted(folder.rglob("metrics.csv"))
+        paths = sorted(folder.rglob(TABLES["raw"]))
         if not paths:
             raise OarfuseError(
                 f"{folder} holds no metrics.csv: give folders of `oarfuse evaluate`."
             )
         for path in paths:
-            evaluation = _read(path.parent, variant)
+            evaluation = Evaluation.load(path.parent, variant)
             reason = _reason_against(evaluation, split)
             if reason:
                 left_out[path.parent] = reason
@@ -108,36 +73,10 @@ def find_evaluations(
     return found, left_out
 
 
-def _read(folder: Path, variant: str) -> Evaluation:
-    metrics, summary = load_metrics(folder / VARIANTS[variant]), folder / "summary.json"
-    content: dict[str, Any] = {}
-    if summary.exists():
-        try:
-            content = json.loads(summary.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise OarfuseError(f"{summary} is damaged ({error}): evaluate again.") from error
-    return Evaluation(
-        model=content.get("model") or folder.name,
-        dataset=content.get("dataset") or _dataset_of(metrics, folder),
-        folder=folder,
-        metrics=metrics,
-        summary=content,
-    )
-
-
-def _dataset_of(metrics: pd.DataFrame, folder: Path) -> str:
-    organs = set(metrics["organ"])
-    for number in NUMBERS:
-        name = paper_table(number).attrs["dataset"]
-        if organs <= {organ.name for organ in get_spec(name).organs}:
-            return name
-    raise OarfuseError(f"{folder} scores organs of no known data set: evaluate it with this kit.")
-
-
 def _reason_against(evaluation: Evaluation, split: str | None) -> str | None:
-    kind = evaluation.summary.get("kind", "full run")
-    if kind != "full run":
-        return f"a {kind}, which says nothing about patients"
+    get_spec(evaluation.dataset)  # raises if the organs are of none
+    if evaluation.kind != "full run":
+        return f"a {evaluation.kind}, which says nothing about patients"
     if evaluation.model not in model_names():
         return f"{evaluation.model!r} is no method of the kit"
     if split is not None and evaluation.split not in (split, "not recorded"):
@@ -239,8 +178,7 @@ def describe(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
     """
     rows = []
     for evaluation in evaluations:
-        summary = evaluation.summary
-        training = (summary.get("model_info") or {}).get("training") or {}
+        summary, training = evaluation.summary, evaluation.training
         mean, low, high = mean_interval(evaluation.metrics)
         rows.append(
             {

@@ -8,24 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from oarfuse.evaluation.statistics import COLUMNS, MEAN, METRIC_COLUMNS, mean_interval, summarise
+from oarfuse.evaluation.folder import MORE, PAGE, SUMMARY, TABLES, TRANSUNET, Evaluation
+from oarfuse.evaluation.statistics import COLUMNS, MEAN, mean_interval, summarise
 from oarfuse.evaluation.synapse_scorer import summarise_transunet, transunet_markdown
+from oarfuse.evaluation.variants import VARIANT_TITLES, VARIANTS
 from oarfuse.files import atomic_path, write_json, write_text
 from oarfuse.organs import get_spec
-from oarfuse.paper.printed import paper_row
-
-VARIANTS = ("raw", "largest_component", "no_leak", "largest_component_no_leak")
-MORE_COLUMNS = (
-    *("case", "organ", "variant"),
-    *METRIC_COLUMNS,
-    *("assd_vox", "assd_mm", "surface_dice_2mm", "missed"),
-)
-_TITLES = {
-    "raw": "raw",
-    "largest_component": "largest component",
-    "no_leak": "without leaking slices",
-    "largest_component_no_leak": "largest component, without leaking slices",
-}
+from oarfuse.paper import paper_row
 
 
 def write_report(
@@ -33,8 +22,8 @@ def write_report(
     frame: pd.DataFrame,
     description: dict[str, Any],
     transunet: pd.DataFrame | None = None,
-) -> dict[str, Any]:
-    """Write every result file of an evaluation and return the contents of summary.json.
+) -> Evaluation:
+    """Write every result file of an evaluation and return what they hold.
 
     Parameters
     ----------
@@ -50,11 +39,9 @@ def write_report(
     by_variant = {
         variant: frame[frame["variant"] == variant].drop(columns="variant") for variant in VARIANTS
     }
-    _write_csv(output / "metrics.csv", by_variant["raw"][list(COLUMNS)])
-    _write_csv(
-        output / "metrics_largest_component.csv", by_variant["largest_component"][list(COLUMNS)]
-    )
-    _write_csv(output / "metrics_more.csv", frame)
+    for variant, name in TABLES.items():
+        _write_csv(output / name, by_variant[variant][list(COLUMNS)])
+    _write_csv(output / MORE, frame)
     means = {variant: summarise(rows) for variant, rows in by_variant.items()}
     intervals = {variant: mean_interval(rows)[1:] for variant, rows in by_variant.items()}
     paper = None
@@ -76,11 +63,12 @@ def write_report(
         "paper": None if paper is None else paper.drop("model").to_dict(),
     }
     if transunet is not None:
-        _write_csv(output / "metrics_transunet.csv", transunet)
+        _write_csv(output / TRANSUNET, transunet)
         summary["transunet"] = summarise_transunet(transunet, means["raw"])
-    write_json(output / "summary.json", summary)
-    write_text(output / "summary.md", _markdown(summary, means))
-    return summary
+    evaluation = Evaluation(output, frame, summary)
+    write_json(output / SUMMARY, summary)
+    write_text(output / PAGE, _markdown(evaluation, means))
+    return evaluation
 
 
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:
@@ -94,8 +82,8 @@ def _number(value: float) -> float | int | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _markdown(summary: dict[str, Any], means: dict[str, pd.DataFrame]) -> str:
-    spec = get_spec(summary["dataset"])
+def _markdown(evaluation: Evaluation, means: dict[str, pd.DataFrame]) -> str:
+    summary, spec = evaluation.summary, get_spec(evaluation.dataset)
     name = summary.get("method") or summary["model"]
     place = f"the {spec.title} phantom" if summary["phantom_data"] else spec.title
     lines = [f"# {name} on {place}, {summary['split']} ({summary['cases']} patients)", ""]
@@ -113,7 +101,9 @@ def _markdown(summary: dict[str, Any], means: dict[str, pd.DataFrame]) -> str:
         cells = [_digits(mean[key], 4 if key == "dsc" else 2) for key in keys]
         cells += [_digits(table["dsc"].get(organ.name, math.nan), 4) for organ in spec.organs]
         cells.append(str(int(mean["missed"])))
-        lines.append(f"| {_TITLES[variant]} | {summary['kind']} | " + " | ".join(cells) + " |")
+        lines.append(
+            f"| {VARIANT_TITLES[variant]} | {summary['kind']} | " + " | ".join(cells) + " |"
+        )
     paper = summary["paper"]
     if paper:
         cells = [f"{paper['dsc']:.4f}", _unitless(paper, "hd"), "", ""]
@@ -138,7 +128,7 @@ def _markdown(summary: dict[str, Any], means: dict[str, pd.DataFrame]) -> str:
     if "transunet" in summary:
         lines += transunet_markdown(summary["transunet"], means["raw"], spec)
     lines += [f"\n**Warning**: {warning}" for warning in summary.get("warnings", ())]
-    lines += ["", *_facts(summary), ""]
+    lines += ["", *_facts(evaluation), ""]
     return "\n".join(lines)
 
 
@@ -150,8 +140,8 @@ def _digits(value: float | None, digits: int) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _facts(summary: dict[str, Any]) -> list[str]:
-    training = (summary.get("model_info") or {}).get("training", {})
+def _facts(evaluation: Evaluation) -> list[str]:
+    summary, training = evaluation.summary, evaluation.training
     versions = {"python": summary["python"], **summary["versions"]}
     seconds = summary["prediction_seconds_mean"]
     facts = {

@@ -20,43 +20,21 @@ from oarfuse.data.nifti import require_same_grid
 from oarfuse.devices import choose_device, choose_precision
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.cases import jsonable, run_cases, stored_case
-from oarfuse.evaluation.report import MORE_COLUMNS, write_report
+from oarfuse.evaluation.folder import PREDICTIONS, WRITTEN, Evaluation
+from oarfuse.evaluation.labels import whole_labels
+from oarfuse.evaluation.report import write_report
+from oarfuse.evaluation.statistics import MORE_COLUMNS
 from oarfuse.evaluation.synapse_scorer import COLUMNS
 from oarfuse.files import check_output_folder, sha256, sole_writer, write_json
 from oarfuse.inference import check_options, predict_labels, predict_slices
-from oarfuse.pretrained import find_weights
 from oarfuse.provenance import environment
-from oarfuse.weights import load_weights
+from oarfuse.weights import find_weights, load_weights
 
 if TYPE_CHECKING:
     from oarfuse.data import Case, Manifest, Volume
 
 FORMAT = "oarfuse-evaluation/1"
 MARKER = "evaluation.json"
-_WRITTEN = (
-    *("cases", "predictions", "summary.json", "summary.md", "metrics.csv"),
-    *("metrics_largest_component.csv", "metrics_more.csv", "metrics_transunet.csv"),
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationResult:
-    """What an evaluation found and where it wrote it.
-
-    Attributes
-    ----------
-    folder
-        Holds metrics.csv, metrics_largest_component.csv, metrics_more.csv, summary.json and
-        summary.md; for Synapse also metrics_transunet.csv.
-    metrics
-        The rows of metrics_more.csv: every case, organ and variant.
-    summary
-        The contents of summary.json.
-    """
-
-    folder: Path
-    metrics: pd.DataFrame
-    summary: dict[str, Any]
 
 
 def evaluate(
@@ -73,7 +51,7 @@ def evaluate(
     adapt_steps: int = 0,
     slice_side: int | None = None,
     progress: bool = True,
-) -> EvaluationResult:
+) -> Evaluation:
     """Predict and score every case of a split.
 
     Finished cases are kept in ``output/cases``, so that an interrupted evaluation goes on where it
@@ -145,7 +123,7 @@ def evaluate(
     }
 
     def saved(case: Case) -> Path | None:
-        return output / "predictions" / f"{case.case}.nii.gz" if save_predictions else None
+        return output / PREDICTIONS / f"{case.case}.nii.gz" if save_predictions else None
 
     def predict(volume: Volume) -> np.ndarray:
         if slice_side:
@@ -179,7 +157,7 @@ def evaluate(
     phantom = manifest.phantom or info.phantom
     kind = "phantom" if phantom else "smoke run" if smoke else "full run"
     description = {**description, **environment(chosen), "kind": kind, "warnings": said + changed}
-    check_output_folder(output, _WRITTEN, marker=MARKER, reads=(data,))
+    check_output_folder(output, WRITTEN, marker=MARKER, reads=(data,))
     with sole_writer(output, "evaluating into"):
         _claim_folder(output, identity)
         run_cases(cases, manifest.spec, output, predict, progress=progress, ahead=True, saved=saved)
@@ -195,7 +173,7 @@ def score_predictions(
     method: str,
     model: str | None = None,
     progress: bool = True,
-) -> EvaluationResult:
+) -> Evaluation:
     """Score label files that any other program made, exactly as `evaluate` scores its own.
 
     Parameters
@@ -229,34 +207,24 @@ def score_predictions(
     }
 
     def read(volume: Volume) -> np.ndarray:
-        return _read_labels(files[volume.case.case], volume)
+        found = read_nifti(files[volume.case.case])
+        require_same_grid(
+            found,
+            volume.label.shape,
+            volume.affine,
+            of="the case",
+            remedy="resample it onto the image's grid, or give it that image's affine",
+        )
+        return whole_labels(found)
 
     kind = "phantom" if manifest.phantom else "full run"
     description = {"model": model, "method": method, "kind": kind, **environment()}
     description["warnings"] = changed
-    check_output_folder(output, _WRITTEN, marker=MARKER, reads=(data, folder))
+    check_output_folder(output, WRITTEN, marker=MARKER, reads=(data, folder))
     with sole_writer(output, "evaluating into"):
         _claim_folder(output, identity)
         run_cases(cases, manifest.spec, output, read, progress=progress, ahead=False)
         return _finish(output, manifest, cases, split, description)
-
-
-def _read_labels(path: Path, volume: Volume) -> np.ndarray:
-    found = read_nifti(path)
-    require_same_grid(
-        found,
-        volume.label.shape,
-        volume.affine,
-        of="the case",
-        remedy="resample it onto the image's grid, or give it that image's affine",
-    )
-    labels = np.asarray(found.array)
-    if labels.dtype.kind == "f":  # many programs store labels as floating-point numbers
-        whole = np.rint(labels)
-        if not np.array_equal(whole, labels):
-            raise OarfuseError(f"{path} holds fractions: give label values, not probabilities.")
-        labels = whole.astype(np.int32)
-    return labels
 
 
 def _cases(manifest: Manifest, split: str) -> tuple[Case, ...]:
@@ -312,7 +280,7 @@ def _finish(
     cases: Sequence[Case],
     split: str,
     description: dict[str, Any],
-) -> EvaluationResult:
+) -> Evaluation:
     stored = [content for case in cases if (content := stored_case(output, case)) is not None]
     rows = [row for content in stored for row in content["rows"]]
     frame = pd.DataFrame(rows, columns=list(MORE_COLUMNS))
@@ -335,5 +303,4 @@ def _finish(
     if manifest.dataset == "synapse":
         rows = [row for content in stored for row in content["transunet"]]
         transunet = pd.DataFrame(rows, columns=list(COLUMNS))
-    summary = write_report(output, frame, description, transunet)
-    return EvaluationResult(output, frame, summary)
+    return write_report(output, frame, description, transunet)

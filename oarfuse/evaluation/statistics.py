@@ -16,35 +16,26 @@ import pandas as pd
 from scipy.stats import wilcoxon
 
 from oarfuse.errors import OarfuseError
-from oarfuse.paper.printed import claims_audit, paper_row, paper_table, table_consistency
-
-__all__ = [
-    "COLUMNS",
-    "MEAN",
-    "METRIC_COLUMNS",
-    "claims_audit",
-    "load_metrics",
-    "mean_interval",
-    "paired_differences",
-    "paper_row",
-    "paper_table",
-    "summarise",
-    "table_consistency",
-]
 
 METRIC_COLUMNS = ("dsc", "hd_vox", "hd_mm", "hd95_vox", "hd95_mm", "asd_vox", "asd_mm")
 COLUMNS = ("case", "organ", *METRIC_COLUMNS, "missed")
+MORE_COLUMNS = (
+    *("case", "organ", "variant"),
+    *METRIC_COLUMNS,
+    *("assd_vox", "assd_mm", "surface_dice_2mm", "missed"),
+)
+_KEYS = ("case", "organ", "variant")
 MEAN = "mean"  # the name of the row over all organs
 
 
-def load_metrics(path: str | Path) -> pd.DataFrame:
-    """Read and check a metrics.csv.
+def load_metrics(path: str | Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
+    """Read and check a metrics.csv; with `MORE_COLUMNS`, a metrics_more.csv.
 
     Returns
     -------
     pandas.DataFrame
-        One row per case and organ with the columns `COLUMNS`; distances in voxels or mm as their
-        names say, `missed` as bool.
+        One row per case and organ (and variant) with these columns; distances in voxels or mm as
+        their names say, `missed` as bool.
 
     Raises
     ------
@@ -53,42 +44,44 @@ def load_metrics(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     try:
-        frame = pd.read_csv(path, dtype={"case": str, "organ": str})
+        frame = pd.read_csv(path, dtype=dict.fromkeys(_KEYS, str))
     except FileNotFoundError:
         raise OarfuseError(f"There is no {path}: run `oarfuse evaluate` first.") from None
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise OarfuseError(f"{path} is not a readable CSV ({reason}): evaluate again.") from error
-    if tuple(frame.columns) != COLUMNS:
+    if list(frame.columns) != list(columns):
         raise OarfuseError(
             f"{path} has the columns {', '.join(map(str, frame.columns))} instead of "
-            f"{', '.join(COLUMNS)}: give a metrics.csv that `oarfuse evaluate` wrote."
+            f"{', '.join(columns)}: give a metrics.csv that `oarfuse evaluate` wrote."
         )
     if frame.empty:
         raise OarfuseError(f"{path} has no rows: evaluate again.")
-    problem = _problem(frame)
+    keys = [name for name in columns if name in _KEYS]
+    scores = [name for name in columns if name not in (*_KEYS, "missed")]
+    problem = _problem(frame, keys, scores)
     if problem:
         raise OarfuseError(f"{path} {problem}: evaluate again.")
-    return frame.astype({"missed": bool} | dict.fromkeys(METRIC_COLUMNS, float))
+    return frame.astype({"missed": bool} | dict.fromkeys(scores, float))
 
 
-def _problem(frame: pd.DataFrame) -> str | None:
-    if frame[["case", "organ"]].isna().any(axis=None):
+def _problem(frame: pd.DataFrame, keys: list[str], scores: list[str]) -> str | None:
+    if frame[keys].isna().any(axis=None):
         return "has a row without case or organ"
-    twice = frame.duplicated(["case", "organ"])
+    twice = frame.duplicated(keys)
     if twice.any():
         row = frame[twice].iloc[0]
         return f"scores {row['organ']} of {row['case']} twice"
     if frame["missed"].dtype != bool:
         return "has values other than True and False under missed"
-    for column in METRIC_COLUMNS:
+    for column in scores:
         if not pd.api.types.is_numeric_dtype(frame[column]):
             return f"has text under {column}"
-        high = 1.0 if column == "dsc" else np.inf
+        high = 1.0 if column in ("dsc", "surface_dice_2mm") else np.inf
         values = frame[column].dropna()
         if not (values.between(0, high) & np.isfinite(values)).all():
             return f"has impossible values under {column}"
-    if (frame[list(METRIC_COLUMNS)].isna().sum(axis=1) % len(METRIC_COLUMNS)).any():
+    if (frame[scores].isna().sum(axis=1) % len(scores)).any():
         return "has rows that are scored in part"
     return None
 

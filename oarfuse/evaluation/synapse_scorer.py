@@ -25,11 +25,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import find_objects
 
-from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.statistics import MEAN
-from oarfuse.metrics import dice, distance_sets
+from oarfuse.metrics import dice, distance_sets, organ_masks
 from oarfuse.organs import DatasetSpec
 
 COLUMNS = ("case", "organ", "dsc", "hd95_vox", "rule")
@@ -72,27 +70,10 @@ def transunet_scores(
     OarfuseError
         If the shapes differ.
     """
-    if prediction.shape != truth.shape:
-        raise OarfuseError(
-            f"The prediction has the shape {prediction.shape} and the truth {truth.shape}: "
-            "bring both onto the same grid first."
-        )
-    labels = list(labels)
-    boxes = [
-        find_objects(volume, max_label=max(labels, default=1)) for volume in (prediction, truth)
-    ]
-    scores = {}
-    for label in labels:
-        # Only the box around both masks: 512 x 512 x 150 voxels a label would take seconds.
-        found = [box[label - 1] for box in boxes if box[label - 1] is not None]
-        region = tuple(
-            slice(min(side.start for side in sides), max(side.stop for side in sides))
-            for sides in zip(*found, strict=True)
-        )
-        if not found:
-            region = (slice(0),) * truth.ndim
-        scores[label] = _score(prediction[region] == label, truth[region] == label)
-    return scores
+    return {
+        label: _score(of_prediction, of_truth)
+        for label, of_prediction, of_truth in organ_masks(prediction, truth, list(labels))
+    }
 
 
 def _score(prediction: np.ndarray, truth: np.ndarray) -> TransUNetScore:

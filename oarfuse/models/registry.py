@@ -79,7 +79,7 @@ def build_model(name: str, in_channels: int = 1, num_classes: int = 6, **options
     try:
         return builder(in_channels=in_channels, num_classes=num_classes, **options)
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        if isinstance(error, OarfuseError) or not options:
+        if not options:
             raise
         said = ", ".join(f"{key}={value!r}" for key, value in options.items())
         reason = str(error).partition("\n")[0]

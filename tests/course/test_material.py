@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oarfuse import pretrained
+from oarfuse import weights as weights_module
 from oarfuse.course import material as embedded
 from oarfuse.course.material import course_data, course_source, course_weights
 from oarfuse.data import load_manifest
@@ -54,7 +54,7 @@ def test_no_minute_of_training_passes_for_a_result_on_patients(
 
     patients = dataclasses.replace(load_manifest(phantom), phantom=False)
     monkeypatch.setattr(embedded, "load_manifest", lambda folder: patients)
-    monkeypatch.setattr(pretrained, "_FOLDERS", (tmp_path,))
+    monkeypatch.setattr(weights_module, "_FOLDERS", (tmp_path,))
     with pytest.raises(OarfuseError, match="and none come with the kit for OpenKBP"):
         course_weights(run, phantom)
     published = tmp_path / "oarfocalfusenet-openkbp.safetensors"

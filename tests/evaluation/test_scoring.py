@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from oarfuse.errors import OarfuseError
-from oarfuse.evaluation import VARIANTS, evaluate, score_case, score_predictions
+from oarfuse.evaluation import VARIANTS, Evaluation, evaluate, score_case, score_predictions
 from oarfuse.evaluation.statistics import COLUMNS, MEAN, load_metrics, summarise
 from oarfuse.metrics import case_metrics
 from oarfuse.organs import OPENKBP
@@ -34,6 +35,10 @@ def volume(shift: int = 0) -> np.ndarray:
 def write_nifti(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.Nifti1Image(array, SPL), path)
+
+
+def read_labels(path: Path) -> np.ndarray:
+    return np.asarray(nib.Nifti1Image.from_filename(path).dataobj)
 
 
 def make_folder(folder: Path, cases: int = 3, phantom: bool = False) -> Path:
@@ -88,9 +93,10 @@ def predictions(tmp_path: Path) -> Path:
     return folder
 
 
-def score(predictions: Path, data: Path, output: Path, **options):
-    options = {"method": "blocks", "progress": False} | options
-    return score_predictions(predictions, data, "validation", output, **options)
+def score(predictions: Path, data: Path, output: Path, *, model: str | None = None) -> Evaluation:
+    return score_predictions(
+        predictions, data, "validation", output, method="blocks", model=model, progress=False
+    )
 
 
 def test_tables_hold_what_the_metrics_say(data: Path, predictions: Path, tmp_path: Path) -> None:
@@ -203,7 +209,7 @@ def test_a_folder_holds_one_evaluation(data: Path, predictions: Path, tmp_path: 
 def test_labels_of_other_programs(data: Path, predictions: Path, tmp_path: Path) -> None:
     expected = score(predictions, data, tmp_path / "integers")
     for path in predictions.iterdir():
-        write_nifti(path, np.asarray(nib.load(path).dataobj).astype(np.float32))
+        write_nifti(path, read_labels(path).astype(np.float32))
     found = score(predictions, data, tmp_path / "floats")
     pd.testing.assert_frame_equal(found.metrics, expected.metrics)
 
@@ -250,9 +256,9 @@ def weights_file(path: Path, *, phantom: bool = False, dataset: str = "openkbp")
 @pytest.fixture
 def interrupted_network(monkeypatch: pytest.MonkeyPatch) -> dict:
     """Stand in for the network: perfect labels, and a power cut at the call that is set."""
-    state = {"calls": 0, "stop_at": None}
+    state: dict[str, Any] = {"calls": 0, "stop_at": None}
 
-    def predict_labels(model, image, info, **options):
+    def predict_labels(model: Any, image: Any, info: Any, **options: Any) -> np.ndarray:
         state["calls"] += 1
         if state["calls"] == state["stop_at"]:
             raise KeyboardInterrupt
@@ -280,7 +286,7 @@ def test_an_interrupted_evaluation_goes_on(
     text = (tmp_path / "out" / "summary.md").read_text()
     assert "seed: 7" in text and "training steps: 123" in text and "full run" in text
     saved = sorted((tmp_path / "out" / "predictions").iterdir())
-    assert np.array_equal(np.asarray(nib.load(saved[-1]).dataobj), volume())
+    assert np.array_equal(read_labels(saved[-1]), volume())
 
 
 def test_other_weights_need_another_folder(

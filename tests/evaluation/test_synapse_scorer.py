@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,8 @@ from torch import nn
 from oarfuse.cli import main
 from oarfuse.data import load_case, load_manifest, prepare_synapse, read_nifti, write_labels_like
 from oarfuse.errors import OarfuseError
-from oarfuse.evaluation import evaluate, score_predictions
-from oarfuse.evaluation.paper_tables import Evaluation, describe
-from oarfuse.evaluation.statistics import load_metrics
+from oarfuse.evaluation import Evaluation, evaluate, score_predictions
+from oarfuse.evaluation.paper_tables import describe
 from oarfuse.evaluation.synapse_scorer import transunet_scores
 from oarfuse.inference import adapt_to_image, predict_labels, predict_slices
 from oarfuse.metrics import case_metrics
@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "p"
 
 
-def info(model: str, **options) -> ModelInfo:
+def info(model: str, **options: Any) -> ModelInfo:
     return ModelInfo(
         model=model,
         options=options,
@@ -140,8 +140,7 @@ def test_how_far_the_mean_moves(data: Path, tmp_path: Path, in_vain: bool) -> No
     assert f"the mean DSC by {'+' if in_vain else '-'}0.0625" in text
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["transunet"] == theirs
-    rows = load_metrics(tmp_path / "out" / "metrics.csv")
-    run = Evaluation("vnet", "synapse", tmp_path / "out", rows, summary)
+    run = Evaluation.load(tmp_path / "out", "raw")
     scored = describe([run])["mean DSC by TransUNet's scorer"]
     assert scored.tolist() == ["1.0000" if in_vain else "0.9375"]
 
@@ -175,7 +174,7 @@ def test_windows_of_a_2d_network_overlap_in_the_slice_only() -> None:
     network = nn.Conv2d(1, 9, kernel_size=5, padding=2)
     seen = 0
 
-    def count(module, inputs, output) -> None:
+    def count(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
         nonlocal seen
         seen += len(inputs[0])
 
@@ -197,7 +196,9 @@ def test_slices_are_for_2d_networks_and_fitting_sides() -> None:
         predict_slices(SliceWise(Thresholds(), 16), hu, info("r50_unet"), 100)
 
 
-def test_adaptation_moves_darr_and_is_refused_elsewhere(data: Path, tmp_path: Path, capsys) -> None:
+def test_adaptation_moves_darr_and_is_refused_elsewhere(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch.manual_seed(0)
     description, model = info("darr"), build_model("darr", 1, 9)
     volume = torch.rand(1, 1, 20, 40, 48)  # lower than a patch: continued

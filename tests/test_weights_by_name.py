@@ -22,8 +22,7 @@ from oarfuse.errors import OarfuseError
 from oarfuse.files import sha256
 from oarfuse.inference import predict_labels
 from oarfuse.metrics import dice
-from oarfuse.pretrained import find_weights
-from oarfuse.weights import read_info
+from oarfuse.weights import find_weights, read_info
 from tests.helpers.openkbp_files import needs_real_data, real_data
 
 ROOT = Path(__file__).parents[1]
@@ -136,7 +135,7 @@ def test_wheel_holds_every_package_and_the_weights(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
     code = (
-        "import oarfuse; from oarfuse.pretrained import find_weights;"
+        "import oarfuse; from oarfuse.weights import find_weights;"
         "print(oarfuse.__file__, *map(find_weights, oarfuse.pretrained_names()))"
     )
     done = subprocess.run(
