@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from oarfuse.data.ct import AIR_HU
 from oarfuse.data.manifest import Manifest, Skipped
 from oarfuse.data.openkbp.source import ORGAN_FILES, Patient, Source, open_source
 from oarfuse.data.openkbp.sparse_csv import (
@@ -184,7 +185,7 @@ def _load(source: Source, patient: Patient) -> PatientData:
     problem = hu_problem(hu) if hu.size >= LEAST_CT_VOXELS else None
     if problem:
         raise bad_file(patient.label("ct"), f"less {CT_OFFSET} {problem}")
-    image = np.full(VOXELS, -CT_OFFSET, np.int16)
+    image = np.full(VOXELS, AIR_HU, np.int16)
     image[_column_major(indices)] = hu
     label = np.zeros(VOXELS, np.uint8)
     masks = {organ: _column_major(read_mask(*read(file))) for organ, file in ORGAN_FILES.items()}
@@ -208,7 +209,7 @@ def _bone_problem(
 ) -> str | None:
     """Say that the mandible lies on no bone, if it does: CT and masks do not belong together."""
     inside = image[label == _VALUES["mandible"]]
-    inside = inside[inside > -CT_OFFSET]
+    inside = inside[inside > AIR_HU]
     if inside.size * float(np.prod(spacing)) / 1000 < LEAST_BONE_ML:
         return None
     median = float(np.median(inside))
