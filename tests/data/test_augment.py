@@ -24,7 +24,6 @@ from torch import Tensor
 from oarfuse.data.augment import (
     Change,
     augment_batch,
-    augment_patch,
     draw_change,
     mirror,
     wide_enough,
@@ -32,6 +31,7 @@ from oarfuse.data.augment import (
 from oarfuse.data.ct import scale_window
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import OPENKBP, SYNAPSE
+from tests.helpers.patches import augment_patch
 
 SIDES = (24, 20, 28)
 LOW, HIGH = OPENKBP.window_hu

@@ -18,7 +18,8 @@ from oarfuse.cli import main
 from oarfuse.course.material import phantom_data
 from oarfuse.data import load_case, load_manifest, prepare_synapse
 from oarfuse.data.nifti import read_ct
-from oarfuse.data.synapse import CHALLENGE_LABELS, TEST, TRAIN
+from oarfuse.data.synapse import TEST, TRAIN
+from oarfuse.data.synapse_labels import CHALLENGE_LABELS
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import SYNAPSE
 from oarfuse.phantom import make_phantom

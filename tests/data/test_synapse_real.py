@@ -17,7 +17,7 @@ import pytest
 
 from oarfuse.cli import main
 from oarfuse.data import load_case, load_manifest, prepare_synapse, read_nifti
-from oarfuse.data.synapse import CHALLENGE_LABELS
+from oarfuse.data.synapse_labels import CHALLENGE_LABELS
 from oarfuse.evaluation.statistics import load_metrics
 from oarfuse.organs import SYNAPSE
 from oarfuse.phantom import make_phantom

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from oarfuse.data.ct import AIR_HU
 from oarfuse.data.manifest import Manifest, Skipped
-from oarfuse.data.openkbp.source import ORGAN_FILES, Patient, Source, open_source
+from oarfuse.data.openkbp.source import ORGAN_FILES, STEMS, Patient, Source, open_source
 from oarfuse.data.openkbp.sparse_csv import (
     CT_OFFSET,
     SHAPE,
@@ -23,7 +22,14 @@ from oarfuse.data.openkbp.sparse_csv import (
     read_spacing,
 )
 from oarfuse.data.plausible import Place, hu_problem, place_problem
-from oarfuse.data.prepare import Header, Job, PatientData, claim_voxels, prepare_cases
+from oarfuse.data.prepare import (
+    Header,
+    Job,
+    PatientData,
+    claim_voxels,
+    fingerprint,
+    prepare_cases,
+)
 from oarfuse.data.splits import SPLITS
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import OPENKBP
@@ -164,16 +170,10 @@ def _splits(patients: Sequence[Patient], rule: str) -> dict[str, str]:
 
 
 def _fingerprint(source: Source, patient: Patient) -> str:
-    stems = ("ct", "voxel_dimensions", *ORGAN_FILES.values())
-    _check_files(patient)
-    parts = ",".join(f"{stem}:{source.checksum(patient, stem):08x}" for stem in stems)
-    return f"{zlib.crc32(parts.encode()):08x}"
-
-
-def _check_files(patient: Patient) -> None:
-    for stem in ("ct", "voxel_dimensions"):
+    for stem in STEMS:
         if stem not in patient.files:
             raise bad_file(patient.label(stem), "is missing")
+    return fingerprint(f"{stem}:{source.checksum(patient, stem):08x}" for stem in STEMS)
 
 
 def _load(source: Source, patient: Patient) -> PatientData:
