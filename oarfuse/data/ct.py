@@ -15,8 +15,8 @@ AIR_HU = -1024
 # In the 133 training and validation patients, organ slices hold either below 3 % or above 15 % of
 # the CT of a full slice, with almost nothing between: any limit in the gap finds the same slices.
 LEAK_SHARE = 0.05
-# Every slice there that leaks by its labels (1919 of them) holds at most 6.7 % of the CT voxels of a
-# full slice, and 34 of the 10 218 other organ slices hold less than this share.
+# Every slice there that leaks by its labels (1919 of them) holds at most 6.7 % of the CT voxels of
+# a full slice, and 34 of the 10 218 other organ slices hold less than this share.
 CUT_SHARE = 0.08
 
 
