@@ -26,7 +26,7 @@ import torch
 from torch.nn import functional as F
 
 from oarfuse.data.ct import scale_window
-from oarfuse.data.synapse import CHALLENGE_LABELS
+from oarfuse.data.synapse_labels import CHALLENGE_LABELS
 from oarfuse.devices import keep_freed_memory
 from oarfuse.files import write_json
 from oarfuse.losses import dice_cross_entropy

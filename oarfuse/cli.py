@@ -166,12 +166,14 @@ def _fold(options: argparse.Namespace) -> None:
 
 
 def _add_phantom(commands: Any) -> None:
+    from oarfuse.phantom import SIZES
+
     parser = _command(
         commands, "phantom", _phantom, "Write a procedural phantom in the data set's own layout."
     )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--dataset", choices=["openkbp", "synapse"], default="openkbp")
-    for split, count in (("train", 6), ("validation", 2), ("test", 2)):
+    for split, count in SIZES.items():
         parser.add_argument(f"--{split}", type=int, default=count, help="patients")
     parser.add_argument(
         "--incomplete", type=int, default=0, help="openkbp: more train patients, lacking an organ"

@@ -84,7 +84,7 @@ def test_a_changed_label_is_another_patient(data: Path, tmp_path: Path) -> None:
 def test_another_data_set_is_refused_in_a_sentence(
     data: Path, tmp_path: Path, remembered: bool
 ) -> None:
-    from tests.data.test_synapse import prepare, write
+    from tests.helpers.synapse_files import prepare, write
 
     for number in (5, 10):
         write(tmp_path / "RawData/Training", number)

@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from oarfuse.config import TrainConfig, load_config
 from oarfuse.data import load_manifest
-from oarfuse.data.augment import augment_patch, mirror
+from oarfuse.data.augment import mirror
 from oarfuse.data.ct import body_box, scale_window
 from oarfuse.data.patches import PatchDataset, StepSampler
 from oarfuse.errors import OarfuseError
@@ -25,6 +25,7 @@ from oarfuse.organs import OPENKBP
 from oarfuse.runs import RunFolder, RunState
 from oarfuse.training import cyclic_rate, train
 from oarfuse.weights import load_weights
+from tests.helpers.patches import augment_patch
 
 
 def tiny(data: Path, output: Path, **changes: Any) -> TrainConfig:

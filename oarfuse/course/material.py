@@ -13,7 +13,7 @@ from oarfuse.config import TrainConfig
 from oarfuse.data import load_manifest, prepare_openkbp, prepare_synapse
 from oarfuse.data.manifest import MANIFEST
 from oarfuse.errors import OarfuseError
-from oarfuse.phantom import make_phantom
+from oarfuse.phantom import COURSE_SIZES, make_phantom
 
 # Notebooks draw a phantom only into a folder that lies in one of this name.
 PHANTOM = "phantom"
@@ -109,18 +109,18 @@ def course_weights(run: str | Path, data: str | Path) -> Path:
 def phantom_source(folder: str | Path, *, dataset: str = "openkbp", seed: int = 0) -> Path:
     """Draw the phantom's source files beside a prepared folder, in ``folder/../source``.
 
-    8 train, 2 validation and 2 test patients. Of ``openkbp`` besides one without a right parotid,
+    `oarfuse.phantom.COURSE_SIZES` patients. Of ``openkbp`` besides one without a right parotid,
     whom the preparation must leave out; ``synapse`` goes to ``folder/../source_synapse``. Does
     nothing if they are there already.
     """
-    counts = dict(train=8, validation=2, test=2, seed=seed)
+    counts: dict[str, Any] = {**COURSE_SIZES, "seed": seed}
     if dataset == "synapse":
         return make_phantom(Path(folder).parent / "source_synapse", dataset=dataset, **counts)
     return make_phantom(Path(folder).parent / "source", dataset=dataset, incomplete=1, **counts)
 
 
 def phantom_data(folder: str | Path, *, dataset: str = "openkbp", seed: int = 0) -> Path:
-    """Return a prepared phantom folder (8 train, 2 validation, 2 test), making it if needed.
+    """Return a prepared phantom folder (`COURSE_SIZES`), making it if needed.
 
     The files of `phantom_source` go through the same `prepare_openkbp` or `prepare_synapse` as real
     data. A folder that holds a manifest already, of phantoms or of patients, is left as it is.
@@ -129,7 +129,7 @@ def phantom_data(folder: str | Path, *, dataset: str = "openkbp", seed: int = 0)
     if not (folder / MANIFEST).exists() or not load_manifest(folder).complete:
         source = phantom_source(folder, dataset=dataset, seed=seed)
         if dataset == "synapse":
-            prepare_synapse(source, folder, validation=2, progress=False)
+            prepare_synapse(source, folder, validation=COURSE_SIZES["validation"], progress=False)
         else:
             prepare_openkbp(source, folder, progress=False)
     return folder

@@ -117,40 +117,6 @@ def wide_enough(patch_size: tuple[int, int, int], strength: float) -> tuple[int,
     return depth, height, width
 
 
-def augment_patch(
-    image_hu: Tensor,
-    label: Tensor,
-    spec: DatasetSpec,
-    patch_size: tuple[int, int, int],
-    random: np.random.Generator,
-    strength: float,
-) -> dict[str, Tensor]:
-    """Augment one patch and cut it to size.
-
-    Parameters
-    ----------
-    image_hu, label
-        (D, H, W) HU and label values, wider than `patch_size`: see `wide_enough`.
-    random
-        Source of every random choice.
-    strength
-        Multiplies how far each of the changes may go; 1 turns by up to 15 degrees.
-
-    Returns
-    -------
-    dict
-        ``image`` (1, D, H, W) float32 in 0..1, ``label`` (1, D, H, W) int64.
-
-    Raises
-    ------
-    OarfuseError
-        If the cut is smaller than the patch.
-    """
-    change = draw_change(random, strength, mirrors=bool(spec.mirror_pairs))
-    batch = augment_batch(image_hu[None], label[None], [change], spec, patch_size)
-    return {name: tensor[0] for name, tensor in batch.items()}
-
-
 def augment_batch(
     image_hu: Tensor,
     label: Tensor,

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-AIR_HU = -1024  # also where there is no CT at all
+# The least value of a CT, which also says that there is no CT at all.
+AIR_HU = -1024
 # In the 133 training and validation patients, organ slices hold either below 3 % or above 15 % of
 # the CT of a full slice, with almost nothing between: any limit in the gap finds the same slices.
 LEAK_SHARE = 0.05
-# In the 133 training and validation patients every slice that leaks by its labels
-# (`oarfuse.data.ct.leaking_slices`; 1919 of them) holds at most 6.7 % of the CT voxels of a
-# full slice, and 34 of the 10 218 other organ slices hold less than this share.
+# Every slice there that leaks by its labels (1919 of them) holds at most 6.7 % of the CT voxels of
+# a full slice, and 34 of the 10 218 other organ slices hold less than this share.
 CUT_SHARE = 0.08
 
 
@@ -84,8 +84,7 @@ def cut_slices(image: NDArray[np.int16]) -> NDArray[np.bool_]:
 
     A slice counts if it has CT voxels, but fewer than `CUT_SHARE` of a full slice; a voxel has CT
     if it is above -1024 HU, and a full slice is the 90th percentile over the slices with CT. It is
-    the rule of `leaking_slices` without its use of the labels, so that
-    prediction can apply it.
+    the rule of `leaking_slices` without its use of the labels, so that prediction can apply it.
 
     Parameters
     ----------

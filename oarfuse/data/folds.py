@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from oarfuse.data.manifest import MANIFEST, Manifest, load_manifest, load_whole_manifest
-from oarfuse.data.splits import SPLITS, natural_key
+from oarfuse.data.splits import natural_key, split_order
 from oarfuse.errors import OarfuseError
 from oarfuse.files import sole_writer, write_json
 
@@ -59,9 +59,7 @@ def make_fold(
     for entry in content["cases"]:
         if entry["split"] != "test":
             entry["split"] = "validation" if entry["case"] in validation else "train"
-    content["cases"].sort(
-        key=lambda entry: (SPLITS.index(entry["split"]), natural_key(entry["case"]))
-    )
+    content["cases"].sort(key=lambda entry: split_order(entry["split"], entry["case"]))
     with sole_writer(output, "writing"):
         if (output / MANIFEST).exists() and load_manifest(output).split_rule != rule:
             raise OarfuseError(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from oarfuse.data.nifti import NiftiVolume, read_nifti, write_labels_like
+from oarfuse.data.nifti import NiftiVolume, check_nifti_name, read_nifti, write_labels_like
 from oarfuse.errors import OarfuseError
 
 MARK = "oarfuse labels"  # in the header's field for a description
@@ -23,8 +23,7 @@ def write_labels(
 def check_is_ours(path: str | Path) -> None:
     """Raise `OarfuseError` if `path` cannot be a label map, or holds a file of somebody else's."""
     path = Path(path)
-    if not path.name.endswith((".nii", ".nii.gz")):
-        raise OarfuseError(f"{path} is no NIfTI name: end it with .nii.gz or .nii.")
+    check_nifti_name(path)
     if not path.is_file():
         return
     try:

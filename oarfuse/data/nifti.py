@@ -8,7 +8,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,6 @@ from oarfuse.files import atomic_path
 
 _SPL = axcodes2ornt(("S", "P", "L"))
 _NIBABEL_ERRORS = (ImageFileError, HeaderDataError, WrapStructError)
-_SUFFIXES = (".nii", ".nii.gz")
 # What xyzt_units says of space; a file that says nothing (0, the most common) is in mm.
 _UNITS = {0: "mm", 1: "m", 2: "mm", 3: "micrometres"}
 # Smallest and largest side of a voxel: anything else is another unit or a typing mistake.
@@ -76,7 +75,7 @@ class NiftiVolume:
     @property
     def array_affine(self) -> Affine:
         """(4, 4), from the voxel indices of `array` to mm in RAS+."""
-        turn = ornt_transform(io_orientation(self.affine), _SPL)
+        turn = _to_spl(self.affine)
         stored = [self.array.shape[int(axis)] for axis in turn[:, 0]]
         return self.affine @ inv_ornt_aff(turn, stored)
 
@@ -125,10 +124,10 @@ def parse_nifti(data: bytes, path: Path) -> NiftiVolume:
         stored = stored.astype(np.float32, copy=False)
         if not np.isfinite(stored).all():
             raise OarfuseError(f"{path} holds NaN or infinite voxels: replace them by numbers.")
-    turned = apply_orientation(stored, ornt_transform(io_orientation(affine), _SPL))
-    sizes = _in_spl_order(np.linalg.norm(affine[:3, :3], axis=0), affine)
+    turned = apply_orientation(stored, _to_spl(affine))
+    depth, height, width = voxel_sizes(affine)[spl_order(affine)].tolist()
     # Copied in any case: a turned axis of one voxel is contiguous for NumPy, but not for PyTorch.
-    return NiftiVolume(turned.copy(order="C"), sizes, affine, image.header, path)
+    return NiftiVolume(turned.copy(order="C"), (depth, height, width), affine, image.header, path)
 
 
 def read_ct(path: str | Path) -> NiftiVolume:
@@ -154,13 +153,7 @@ def as_ct(volume: NiftiVolume) -> NiftiVolume:
         )
     if volume.array.dtype.kind == "f" and not (volume.array == np.rint(volume.array)).all():
         return volume
-    return NiftiVolume(
-        volume.array.astype(np.int16, copy=False),
-        volume.spacing_mm,
-        volume.affine,
-        volume.header,
-        volume.path,
-    )
+    return replace(volume, array=volume.array.astype(np.int16, copy=False))
 
 
 def write_labels_like(
@@ -185,8 +178,7 @@ def write_labels_like(
         If the shape differs from the CT's, or the file cannot be written.
     """
     path = Path(path)
-    if not path.name.endswith(_SUFFIXES):
-        raise OarfuseError(f"{path} is no NIfTI name: end it with .nii.gz or .nii.")
+    check_nifti_name(path)
     if labels_spl.shape != like.array.shape:
         raise OarfuseError(
             f"The labels have the shape {labels_spl.shape}, but {like.path} has "
@@ -200,6 +192,12 @@ def write_labels_like(
         header["descrip"] = note.encode("ascii", "replace")[:79]
     header["cal_min"], header["cal_max"] = 0, 0  # the CT's display window does not suit labels
     write_image(path, _class_of(header)(stored, like.affine, header))
+
+
+def check_nifti_name(path: Path) -> None:
+    """Raise `OarfuseError` unless a file to write is called ``.nii`` or ``.nii.gz``."""
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise OarfuseError(f"{path} is no NIfTI name: end it with .nii.gz or .nii.")
 
 
 def require_same_grid(
@@ -234,6 +232,16 @@ def in_file_order(array_spl: NDArray[Any], affine: Affine) -> NDArray[Any]:
     return apply_orientation(array_spl, ornt_transform(_SPL, io_orientation(affine)))
 
 
+def spl_order(affine: Affine) -> NDArray[np.intp]:
+    """Return which axes of a file run along the body's superior, posterior and left."""
+    return np.argsort(_to_spl(affine)[:, 0])
+
+
+def _to_spl(affine: Affine) -> NDArray[np.float64]:
+    """What nibabel does to a file's axes so that they run to superior, posterior, left."""
+    return ornt_transform(io_orientation(affine), _SPL)
+
+
 def write_image(path: Path, image: nib.Nifti1Image) -> None:
     """Write a nibabel image atomically, gzipped (level 1, no time stamp) if the name says so.
 
@@ -250,14 +258,6 @@ def write_image(path: Path, image: nib.Nifti1Image) -> None:
 def _class_of(header: nib.Nifti1Header) -> type[nib.Nifti1Image]:
     """The nibabel image class that belongs to a header."""
     return nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-
-
-def _in_spl_order(sizes: Affine, affine: Affine) -> tuple[float, float, float]:
-    """Put one number per stored axis into the order superior, posterior, left."""
-    order = np.empty(3)
-    for axis, target in enumerate(ornt_transform(io_orientation(affine), _SPL)[:, 0]):
-        order[int(target)] = sizes[axis]
-    return float(order[0]), float(order[1]), float(order[2])
 
 
 def _read(path: Path) -> bytes:

@@ -23,10 +23,8 @@ from oarfuse.organs import DatasetSpec
 
 # Share of patches that are centred anywhere in the body and not near an organ.
 BACKGROUND_SHARE = 0.1
-
-
-# Image (D, H, W) int16 HU and label (D, H, W) uint8
-Volume = tuple[Tensor, Tensor]
+# Image (D, H, W) int16 HU and label (D, H, W) uint8.
+VolumeTensors = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     augment
         Whether to augment, see `oarfuse.data.augment`.
     augment_strength
-        How far the augmentation may go, for `oarfuse.data.augment.augment_patch`.
+        How far the augmentation may go, for `oarfuse.data.augment.draw_change`.
     blank_leaking
         Whether slices whose CT was cut away are emptied, and their labels with them: nothing is to
         be seen there, so nothing is to be learned.
@@ -112,11 +110,11 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         mirrors = bool(self.spec.mirror_pairs)
         return Draw(case, centre, draw_change(random, self.augment_strength, mirrors=mirrors))
 
-    def volume(self, case: int) -> Volume:
+    def volume(self, case: int) -> VolumeTensors:
         """Return image (D, H, W) int16 HU and label (D, H, W) uint8 of a case, without a copy."""
         return torch.from_numpy(self.cached[case].image), torch.from_numpy(self.cached[case].label)
 
-    def cut(self, draws: Sequence[Draw], volumes: Sequence[Volume]) -> tuple[Tensor, Tensor]:
+    def cut(self, draws: Sequence[Draw], volumes: Sequence[VolumeTensors]) -> tuple[Tensor, Tensor]:
         """Cut boxes that are wide enough to augment; outside of the volume is air and background.
 
         Parameters

@@ -101,15 +101,15 @@ class Place:
     margin_mm: float = 20.0
 
 
-# Index into (right, anterior, superior) and the sign that leads to that side.
+# Index into (right, anterior, superior), the sign that leads to that side, and how it is said.
 _SIDES = {
-    "right": (0, 1), "left": (0, -1), "front": (1, 1),
-    "back": (1, -1), "above": (2, 1), "below": (2, -1),
-}  # fmt: skip
-_WORDS = {
-    "right": "to the right of", "left": "to the left of", "front": "in front of",
-    "back": "behind", "above": "above", "below": "below",
-}  # fmt: skip
+    "right": (0, 1, "to the right of"),
+    "left": (0, -1, "to the left of"),
+    "front": (1, 1, "in front of"),
+    "back": (1, -1, "behind"),
+    "above": (2, 1, "above"),
+    "below": (2, -1, "below"),
+}
 
 
 def place_problem(
@@ -138,13 +138,13 @@ def place_problem(
         one, other = (middles.get(values[organ]) for organ in (rule.organ, rule.other))
         if one is None or other is None:
             continue
-        axis, sign = _SIDES[rule.side]
+        axis, sign, where = _SIDES[rule.side]
         off = sign * float(other[axis] - one[axis])
         if off > rule.margin_mm:
             organ, other_organ = (name.replace("_", " ") for name in (rule.organ, rule.other))
             return (
                 f"has the {organ} {off:.0f} mm on the wrong side of the {other_organ} "
-                f"(it lies {_WORDS[rule.side]} it in every patient)"
+                f"(it lies {where} it in every patient)"
             )
     return None
 

@@ -7,6 +7,7 @@ to read one; everything that concerns files, reruns, interruptions and the manif
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -18,15 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from oarfuse.data.grids import voxel_sizes
 from oarfuse.data.manifest import FORMAT, MANIFEST, Manifest, Skipped, load_manifest
-from oarfuse.data.nifti import write_image
-from oarfuse.data.splits import SPLITS, natural_key
+from oarfuse.data.nifti import spl_order, write_image
+from oarfuse.data.splits import split_order
 from oarfuse.errors import OarfuseError
 from oarfuse.files import check_output_folder, sha256, sole_writer, write_json, write_text
 from oarfuse.organs import DatasetSpec
 from oarfuse.provenance import usable_cores
-
-_SPL_CODES = ("S", "P", "L")
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,11 @@ class Header:
     source: str
     split_rule: str
     overlap_priority: tuple[str, ...]
+
+
+def fingerprint(parts: Iterable[str]) -> str:
+    """Join what tells a patient's source files apart to one short text."""
+    return f"{zlib.crc32(','.join(parts).encode()):08x}"
 
 
 def claim_voxels(
@@ -223,9 +228,7 @@ def _do(
     image, label = _places(job)
     write_image(output / image, _nifti(data.image, data.affine, spec.window_hu))
     write_image(output / label, _nifti(data.label, data.affine, (0, 0)))
-    axes = nib.aff2axcodes(data.affine)
-    order = [next(n for n, axis in enumerate(axes) if axis in pair) for pair in ("SI", "PA", "LR")]
-    sizes = np.linalg.norm(data.affine[:3, :3], axis=0)
+    order, sizes = spl_order(data.affine), voxel_sizes(data.affine)
     counts = np.bincount(data.label.ravel(order="K"), minlength=spec.num_classes)
     return {
         "case": job.case,
@@ -296,7 +299,7 @@ def _write_manifest(
     complete: bool,
 ) -> None:
     def order(entry: dict[str, Any]) -> tuple[int, Any]:
-        return SPLITS.index(entry["split"]), natural_key(entry["case"])
+        return split_order(entry["split"], entry["case"])
 
     content = {
         "format": FORMAT,

@@ -7,7 +7,6 @@ The data are the 30 labelled abdominal CTs of "Multi-Atlas Labeling Beyond the C
 from __future__ import annotations
 
 import re
-import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,9 +16,8 @@ import numpy as np
 from oarfuse.data.containers import Container, check_size, open_container, several
 from oarfuse.data.manifest import Manifest, Skipped
 from oarfuse.data.nifti import as_ct, in_file_order, parse_nifti, require_same_grid
-from oarfuse.data.prepare import Header, Job, PatientData, prepare_cases
+from oarfuse.data.prepare import Header, Job, PatientData, fingerprint, prepare_cases
 from oarfuse.data.splits import PHANTOM_MARKER
-from oarfuse.data.synapse_labels import CHALLENGE_LABELS as CHALLENGE_LABELS
 from oarfuse.data.synapse_labels import check_challenge_labels, to_classes
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import SYNAPSE
@@ -200,8 +198,7 @@ def _members(files: Container, patient: _Patient) -> list[tuple[str, str]]:
 
 
 def _fingerprint(files: Container, patient: _Patient) -> str:
-    sums = [files.checksum(name, label) for name, label in _members(files, patient)]
-    return f"{zlib.crc32(','.join(f'{value:08x}' for value in sums).encode()):08x}"
+    return fingerprint(f"{files.checksum(*member):08x}" for member in _members(files, patient))
 
 
 def _load(files: Container, patient: _Patient) -> PatientData:

@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from oarfuse.data.ct import AIR_HU
 from oarfuse.data.nifti import write_image
 from oarfuse.data.synapse_labels import CHALLENGE_LABELS
 from oarfuse.phantom.drawing import Canvas, Point, Shape, blend, noise, rotation
@@ -351,5 +352,5 @@ def _scan(abdomen: _Abdomen) -> AbdomenPhantom:
     table = outside & (np.abs(planes + (lines / 30) ** 2 - behind) < 3) & (np.abs(lines) < 175)
     hu[table] = -350
     hu += 11 * noise(abdomen.rng, canvas.shape, 0.55) + 5 * noise(abdomen.rng, canvas.shape, 0)
-    ct = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
+    ct = np.clip(np.rint(hu), AIR_HU, 3071).astype(np.int16)
     return AbdomenPhantom(ct, abdomen.label, canvas.spacing_mm)

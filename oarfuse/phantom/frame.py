@@ -6,6 +6,9 @@ head; HU are rounded textbook values. Nothing here was measured on a patient.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,13 +69,64 @@ class Head:
         place: Point,
         radii: Point,
         *,
+        side: int = 1,
         tilt: float = 0.0,
         jitter: float = 0.0,
         vary: float = 0.0,
+        scaled: bool = True,
     ) -> Shape:
-        """An ellipsoid of the standard head; `vary` changes its radii (share, 1 sigma)."""
-        scale = np.array([self.long, self.wide, 1]) * self.size
+        """An ellipsoid of the standard head, or its counterpart on the right (`side` -1).
+
+        `vary` changes its radii (share, 1 sigma); unless `scaled` they are the same in all heads.
+        """
+        scale = np.array([self.long, self.wide, 1]) * self.size if scaled else np.ones(3)
         if vary:
             scale = scale * (1 + self.rng.normal(0, vary, 3))
-        centre = self.at(place[0], place[1], place[2], jitter)
+        centre = self.at(place[0], place[1] * side, place[2], jitter)
         return self.canvas.ellipsoid(centre, np.asarray(radii) * scale, tilt)
+
+    def tube(
+        self,
+        places: Sequence[Point],
+        radii: float | Point,
+        flatten: Point = (1, 1, 1),
+        *,
+        side: int = 1,
+    ) -> Shape:
+        """A tube through places of the standard head, or its counterpart on the right."""
+        nodes = [self.at(back, left * side, up) for back, left, up in places]
+        return self.canvas.tube(nodes, radii, flatten)
+
+    def draw(
+        self,
+        hu: float,
+        places: Sequence[Point],
+        radii: float | Point,
+        *,
+        side: int = 1,
+        skin_mm: float | None = None,
+        shell: tuple[float, float] | None = None,
+        texture: float = 0.0,
+        **form: Any,
+    ) -> None:
+        """Draw a `ball` at one place or a `tube` through several; `form` are its other options.
+
+        Parameters
+        ----------
+        skin_mm
+            How far below the skin it has to stay; None for what never comes near it.
+        shell
+            mm and HU of a wall around it.
+        texture
+            HU (1 sigma) by which the tissue varies.
+        """
+        shape = (
+            self.tube(places, radii, side=side, **form)
+            if len(places) > 1
+            else self.ball(places[0], np.asarray(radii), side=side, **form)
+        )
+        within = None if skin_mm is None else self.body.grown(-skin_mm)
+        if shell:
+            self.canvas.paint(shape.grown(shell[0]), shell[1], within)
+        grain = texture * self.fine[shape.region] if texture else 0
+        self.canvas.paint(shape, hu + grain, within)

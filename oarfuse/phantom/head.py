@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from oarfuse.data.ct import AIR_HU
 from oarfuse.data.openkbp.sparse_csv import SHAPE
 from oarfuse.phantom import head_organs as phantom_organs
 from oarfuse.phantom import head_tissue as phantom_tissue
@@ -84,10 +85,10 @@ def _scan(head: Head) -> Phantom:
     drawn = np.logical_or.reduce(list(masks.values()))
     # As in the real data: beyond the scan's end the CT exists where an organ was drawn.
     has_ct = ((head.body.distance < 9) | table) & scanned | drawn
-    ct = np.where(has_ct, np.clip(np.rint(hu), -1023, 3071), -1024).astype(np.int16)
+    ct = np.where(has_ct, np.clip(np.rint(hu), AIR_HU + 1, 3071), AIR_HU).astype(np.int16)
     dose = (head.body.distance < 0) & (up < top - 12) & (up > bottom + 12)
     return Phantom(
-        ct=_embed(ct, -1024),
+        ct=_embed(ct, AIR_HU),
         has_ct=_embed(has_ct, False),
         masks={name: _embed(mask, False) for name, mask in masks.items()},
         dose_mask=_embed(dose, False),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from scipy import ndimage
 
@@ -32,11 +34,8 @@ def draw_spine(head: Head) -> None:
         body = canvas.ellipsoid((front, 0, s), (10.5 * grow, 14 * grow, 8.3))
         bone = BONE * 0.8
         for side in SIDES.values():
-            arch = [
-                (p - 6, 11 * grow * side, s),
-                (p + 4, 14 * grow * side, s - 1),
-                (p + 14, 5 * side, s - 3),
-            ]
+            wide = 11 * grow * side
+            arch = [(p - 6, wide, s), (p + 4, 14 * grow * side, s - 1), (p + 14, 5 * side, s - 3)]
             canvas.paint(canvas.tube(arch, 4.2 * grow), bone)
             wing = [(p - 6, 13 * grow * side, s), (p - 2, 26 * grow * side, s - 1)]
             canvas.paint(canvas.tube(wing, 4 * grow), bone)
@@ -48,13 +47,8 @@ def draw_spine(head: Head) -> None:
             canvas.paint(body, bone)
             canvas.paint(body.grown(-3), MARROW * 0.8)
         else:  # the atlas has no body; the dens of the axis stands in its place
-            ring = [
-                (p - 8, -17, s),
-                (p - 19, -8, s),
-                (p - 21, 0, s),
-                (p - 19, 8, s),
-                (p - 8, 17, s),
-            ]
+            bends = ((-8, -17), (-19, -8), (-21, 0), (-19, 8), (-8, 17))
+            ring = [(p + back, left, s) for back, left in bends]
             canvas.paint(canvas.tube(ring, 4), bone)
             dens = [(p - 13, 0, s + 4), (p - 14, 0, s - 18)]
             canvas.paint(canvas.tube(dens, 5.5), bone)
@@ -67,24 +61,18 @@ def draw_jaw(head: Head) -> None:
     pieces = []
     for side in SIDES.values():
         body = [
-            head.at(-22 * jaw, 47 * side, -72 - drop),
-            head.at(-48 * jaw, 42 * side, -80 - drop),
-            head.at(-74 * jaw, 28 * side, -86 - drop),
-            head.at(-84 * jaw, 13 * side, -88 - drop),
-            head.at(-88 * jaw, 0, -89 - drop),
+            (-22 * jaw, 47, -72 - drop), (-48 * jaw, 42, -80 - drop), (-74 * jaw, 28, -86 - drop),
+            (-84 * jaw, 13, -88 - drop), (-88 * jaw, 0, -89 - drop),
+        ]  # fmt: skip
+        ramus = [(-18 * jaw, 49, -66 - drop), (-10, 51, -28), (-5, 50, -10)]
+        crown = [(-22 * jaw, 48, -44 - drop), (-27, 48, -22)]
+        pieces += [
+            head.tube(body, (4.9, 4.7, 4.7, 4.9, 5.2), (1, 1, 2.4), side=side),
+            head.tube(ramus, (4.6, 4.1, 4.4), (2.6, 1, 1), side=side),
+            head.tube(crown, (5, 3.4), (1.6, 1, 1), side=side),
         ]
-        pieces.append(canvas.tube(body, [4.9, 4.7, 4.7, 4.9, 5.2], (1, 1, 2.4)))
-        ramus = [
-            head.at(-18 * jaw, 49 * side, -66 - drop),
-            head.at(-10, 51 * side, -28),
-            head.at(-5, 50 * side, -10),
-        ]
-        pieces.append(canvas.tube(ramus, [4.6, 4.1, 4.4], (2.6, 1, 1)))
-        crown = [head.at(-22 * jaw, 48 * side, -44 - drop), head.at(-27, 48 * side, -22)]
-        pieces.append(canvas.tube(crown, [5, 3.4], (1.6, 1, 1)))
-        chew = head.ball((-24, 59 * side, -48), (18, 7.5, 28), tilt=-12)
-        canvas.paint(chew, MUSCLE + 8, head.body.grown(-3))
-        canvas.paint(head.ball((-16, 38 * side, -50), (15, 6, 22)), MUSCLE + 6)
+        head.draw(MUSCLE + 8, [(-24, 59, -48)], (18, 7.5, 28), side=side, tilt=-12, skin_mm=3)
+        head.draw(MUSCLE + 6, [(-16, 38, -50)], (15, 6, 22), side=side)
     distance = np.minimum.reduce([canvas.full(piece) for piece in pieces])
     bone = canvas.whole(distance)
     canvas.paint(bone, BONE + 150, head.body)
@@ -98,14 +86,8 @@ def draw_jaw(head: Head) -> None:
             left = 37 * np.sin(step * np.pi / 2)
             tooth = canvas.ellipsoid(head.at(back, left, height), (4.2, 4.0, 7.5))
             canvas.paint(tooth, TOOTH if head.rng.random() > 0.08 else 80, head.body)
-    upper = [
-        head.at(-42, -36, -42),
-        head.at(-66, -30, -42),
-        head.at(-83, 0, -42),
-        head.at(-66, 30, -42),
-        head.at(-42, 36, -42),
-    ]
-    canvas.paint(canvas.tube(upper, 5), BONE * 0.9, head.body)
+    upper = [(-42, -36, -42), (-66, -30, -42), (-83, 0, -42), (-66, 30, -42), (-42, 36, -42)]
+    head.draw(BONE * 0.9, upper, 5, skin_mm=0)
     if head.rng.random() < 0.35:
         head.filling = head.at(-58, float(head.rng.choice([-34, 34])), -50)
 
@@ -140,11 +122,11 @@ def draw_parotids(head: Head) -> None:
     canvas = head.canvas
     tone = GLAND + head.rng.normal(-8, 12)
     for name, side in SIDES.items():
-        jitter = {"jitter": 1.5, "vary": 0.08}
-        deep = head.ball((6, 55 * side, -30), (15, 14, 26), tilt=8, **jitter)
-        front = head.ball((-12, 63 * side, -36), (22, 7.5, 21), tilt=-10, **jitter)
-        tail = head.ball((12, 55 * side, -56), (12, 10, 18), **jitter)
-        distance = blend(*(canvas.full(lobe) for lobe in (deep, front, tail)), mm=10)
+        lobe = partial(head.ball, side=side, jitter=1.5, vary=0.08)
+        deep = lobe((6, 55, -30), (15, 14, 26), tilt=8)
+        front = lobe((-12, 63, -36), (22, 7.5, 21), tilt=-10)
+        tail = lobe((12, 55, -56), (12, 10, 18))
+        distance = blend(*map(canvas.full, (deep, front, tail)), mm=10)
         gland = canvas.whole(np.maximum(distance + 1.3 * head.coarse, head.body.distance + 4))
         # Drawn last, so bone must be kept: the gland fills only what is soft.
         keep = canvas.hu > 250

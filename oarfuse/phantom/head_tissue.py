@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from oarfuse.phantom.drawing import blend
@@ -46,49 +48,22 @@ def draw_skin_and_soft_tissue(head: Head) -> None:
 
 def draw_neck(head: Head) -> None:
     """Draw neck muscles, vessels, glands, and the top of the chest."""
-    canvas, inner = head.canvas, head.body.grown(-4)
     for side in SIDES.values():
-        strap = [
-            head.at(24, 56 * side, -20),
-            head.at(8, 40 * side, -100),
-            head.at(2, 16 * side, -185),
-        ]
-        canvas.paint(canvas.tube(strap, [10, 13, 9]), MUSCLE, inner)
-        nape = [
-            head.at(58, 20 * side, -22),
-            head.at(70, 22 * side, -110),
-            head.at(98, 26 * side, -230),
-        ]
-        canvas.paint(canvas.tube(nape, [17, 20, 20]), MUSCLE + 4, inner)
-        vein = [
-            head.at(12, 33 * side, -30),
-            head.at(6, 32 * side, -110),
-            head.at(16, 24 * side, -200),
-        ]
-        canvas.paint(canvas.tube(vein, 6.5), float(head.rng.uniform(70, 190)), inner)
-        canvas.paint(head.ball((-34, 31 * side, -88), (15, 9, 11), jitter=2), 45, inner)
-        thyroid = head.ball((2, 17 * side, -150), (9, 8, 20), jitter=1)
-        canvas.paint(thyroid, 110, inner)
-        clavicle = [
-            head.at(2, 12 * side, -196),
-            head.at(22, 90 * side, -200),
-            head.at(48, 160 * side, -188),
-        ]
-        canvas.paint(canvas.tube(clavicle, 7), BONE * 0.7, inner)
-        canvas.paint(canvas.tube(clavicle, 3.5), MARROW, inner)
-        canvas.paint(
-            canvas.ellipsoid(head.at(50, 172 * side, -225), (26, 26, 28)), BONE * 0.6, inner
-        )
-        canvas.paint(canvas.ellipsoid(head.at(50, 172 * side, -225), (21, 21, 23)), 260, inner)
-        lung = canvas.ellipsoid(head.at(52, 70 * side, -268), (52, 52, 70))
-        canvas.paint(lung, -840, inner)
-        for level in (-212, -236, -260):
-            rib = [
-                head.at(96, 30 * side, level + 12),
-                head.at(70, 118 * side, level - 2),
-                head.at(12, 96 * side, level - 16),
-            ]
-            canvas.paint(canvas.tube(rib, 5), 500, inner)
+        draw = partial(head.draw, side=side, skin_mm=4)
+        draw(MUSCLE, [(24, 56, -20), (8, 40, -100), (2, 16, -185)], (10, 13, 9))
+        draw(MUSCLE + 4, [(58, 20, -22), (70, 22, -110), (98, 26, -230)], (17, 20, 20))
+        jugular = [(12, 33, -30), (6, 32, -110), (16, 24, -200)]
+        draw(float(head.rng.uniform(70, 190)), jugular, 6.5)
+        draw(45, [(-34, 31, -88)], (15, 9, 11), jitter=2)  # submandibular gland
+        draw(110, [(2, 17, -150)], (9, 8, 20), jitter=1)  # thyroid
+        clavicle = [(2, 12, -196), (22, 90, -200), (48, 160, -188)]
+        draw(BONE * 0.7, clavicle, 7)
+        draw(MARROW, clavicle, 3.5)
+        draw(BONE * 0.6, [(50, 172, -225)], (26, 26, 28), scaled=False)  # upper arm
+        draw(260, [(50, 172, -225)], (21, 21, 23), scaled=False)
+        draw(-840, [(52, 70, -268)], (52, 52, 70), scaled=False)  # lung
+        for up in (-212, -236, -260):
+            draw(500, [(96, 30, up + 12), (70, 118, up - 2), (12, 96, up - 16)], 5)  # rib
 
 
 def draw_skull_and_brain(head: Head) -> None:
@@ -111,75 +86,51 @@ def draw_skull_and_brain(head: Head) -> None:
     canvas.paint(cerebellum, BRAIN + 6 + 5 * head.fine[cerebellum.region], cavity)
     canvas.paint(head.ball((6, 0, 55), (70, 1.6, 60)), FLUID + 6, cavity)  # the fissure
     for side in SIDES.values():
-        canvas.paint(head.ball((-8, 11 * side, 62), (26, 5, 9), tilt=-15), FLUID, cavity)
-        petrous = [head.at(20, 56 * side, -6), head.at(-6, 20 * side, 4)]
-        canvas.paint(canvas.tube(petrous, [15, 7]), BONE + 250, head.body)
-        mastoid = head.ball((27, 57 * side, -17), (13, 10, 17), tilt=10)
-        canvas.paint(mastoid, 250 + 420 * head.fine[mastoid.region], head.body)
-        canal = [head.at(6, 46 * side, -2), head.at(4, 78 * side, -3)]
-        canvas.paint(canvas.tube(canal, 3.6), AIR, head.body)
-    canvas.paint(head.ball((-28, 0, -4), (14, 20, 9)), BONE * 0.8)  # clivus and sphenoid
-    canvas.paint(head.ball((-30, 0, 3), (11, 13, 8), jitter=1), AIR)
+        ventricle = head.ball((-8, 11, 62), (26, 5, 9), side=side, tilt=-15)
+        canvas.paint(ventricle, FLUID, cavity)
+        draw = partial(head.draw, side=side, skin_mm=0)
+        draw(BONE + 250, [(20, 56, -6), (-6, 20, 4)], (15, 7))  # petrous bone
+        draw(250, [(27, 57, -17)], (13, 10, 17), tilt=10, texture=420)  # mastoid
+        draw(AIR, [(6, 46, -2), (4, 78, -3)], 3.6)  # ear canal
+    head.draw(BONE * 0.8, [(-28, 0, -4)], (14, 20, 9))  # clivus and sphenoid
+    head.draw(AIR, [(-30, 0, 3)], (11, 13, 8), jitter=1)
 
 
 def draw_face(head: Head) -> None:
     """Draw eyes, nose, sinuses and the bones around them."""
-    canvas, inner = head.canvas, head.body.grown(-3)
-    bone = BONE * 0.75
+    bone, inner = BONE * 0.75, partial(head.draw, skin_mm=3)
     for side in SIDES.values():
-        orbit = head.ball((-70, 31 * side, 14), (23, 21, 19))
-        canvas.paint(orbit.grown(3.5), bone, inner)
-        canvas.paint(orbit, FAT + 10, inner)
-        canvas.paint(head.ball((-84, 31 * side, 14), (14, 14, 14)), FAT + 10, inner)
-        canvas.paint(head.ball((-80, 32 * side, 14), (12, 12, 12)), 12, head.body)
-        nerve = [head.at(-68, 30 * side, 14), head.at(-42, 14 * side, 10)]
-        canvas.paint(canvas.tube(nerve, 2.6), 40)
-        sinus = head.ball((-62, 27 * side, -20), (18, 14, 18), vary=0.08)
-        canvas.paint(sinus.grown(3.2), bone, inner)
-        canvas.paint(sinus, AIR, inner)
-        cheek = [
-            head.at(-72, 48 * side, -8),
-            head.at(-40, 64 * side, -6),
-            head.at(-8, 62 * side, -2),
-        ]
-        canvas.paint(canvas.tube(cheek, [6, 4, 4]), bone, inner)
-        canvas.paint(head.ball((-52, 46 * side, -38), (15, 8, 18)), FAT - 5, inner)
-    canvas.paint(head.ball((-92, 0, 12), (6, 7, 20), tilt=10), bone, head.body)
-    canvas.paint(head.ball((-66, 0, -14), (34, 12, 20)), AIR, inner)
-    canvas.paint(head.ball((-66, 0, -14), (34, 1.8, 20)), 250, inner)  # septum
+        draw = partial(inner, side=side)
+        draw(FAT + 10, [(-70, 31, 14)], (23, 21, 19), shell=(3.5, bone))  # orbit
+        draw(FAT + 10, [(-84, 31, 14)], (14, 14, 14))
+        draw(12, [(-80, 32, 14)], (12, 12, 12), skin_mm=0)  # eye
+        draw(40, [(-68, 30, 14), (-42, 14, 10)], 2.6, skin_mm=None)  # its nerve
+        draw(AIR, [(-62, 27, -20)], (18, 14, 18), vary=0.08, shell=(3.2, bone))  # sinus
+        draw(bone, [(-72, 48, -8), (-40, 64, -6), (-8, 62, -2)], (6, 4, 4))  # cheekbone
+        draw(FAT - 5, [(-52, 46, -38)], (15, 8, 18))
+    inner(bone, [(-92, 0, 12)], (6, 7, 20), tilt=10, skin_mm=0)  # bridge of the nose
+    inner(AIR, [(-66, 0, -14)], (34, 12, 20))
+    inner(250, [(-66, 0, -14)], (34, 1.8, 20))  # septum
     for side in SIDES.values():
-        canvas.paint(head.ball((-62, 6.5 * side, -20), (22, 3.2, 6)), 60, inner)
-    canvas.paint(head.ball((-60, 0, -38), (36, 24, 4)), bone, inner)  # palate
+        inner(60, [(-62, 6.5, -20)], (22, 3.2, 6), side=side)  # concha
+    inner(bone, [(-60, 0, -38)], (36, 24, 4))  # palate
 
 
 def draw_airway(head: Head) -> None:
     """Draw the tongue, and the airway from the nose to the chest with larynx and hyoid bone."""
-    canvas = head.canvas
-    canvas.paint(head.ball((-52, 0, -62), (38, 26, 22), jitter=1.5), MUSCLE)  # tongue
+    head.draw(MUSCLE, [(-52, 0, -62)], (38, 26, 22), jitter=1.5)  # tongue
     if head.rng.random() < 0.7:
-        canvas.paint(head.ball((-62, 0, -43), (26, 17, 2.6)), AIR)
+        head.draw(AIR, [(-62, 0, -43)], (26, 17, 2.6))
     way = [
-        head.at(-24, 0, -16),
-        head.at(-14, 0, -36),
-        head.at(-12, 0, -62),
-        head.at(-14, 0, -92),
-        head.at(-14, 0, -118),
-        head.at(-6, 0, -150),
-        head.at(18, 0, -250),
-    ]
+        (-24, 0, -16), (-14, 0, -36), (-12, 0, -62), (-14, 0, -92), (-14, 0, -118), (-6, 0, -150),
+        (18, 0, -250),
+    ]  # fmt: skip
     wide = np.array([10, 7, 8, 9, 6, 8, 8.5]) * head.rng.uniform(0.85, 1.15, 7)
-    shield = [head.at(-16, 0, -104), head.at(-15, 0, -126)]
-    canvas.paint(canvas.tube(shield, 16, (1.1, 1, 1)), CARTILAGE + 60)
-    canvas.paint(canvas.tube(shield, 12.5, (1.1, 1, 1)), MUSCLE)
-    canvas.paint(canvas.tube(way, wide + 3, (1, 1.2, 1)), MUSCLE + 15, head.body)
-    canvas.paint(canvas.tube(way, wide, (1, 1.2, 1)), AIR, head.body)
-    hyoid = [
-        head.at(-18, -20, -88),
-        head.at(-40, -12, -92),
-        head.at(-44, 0, -93),
-        head.at(-40, 12, -92),
-        head.at(-18, 20, -88),
-    ]
-    canvas.paint(canvas.tube(hyoid, 3.2), BONE * 0.6)
-    gullet = [head.at(6, 0, -126), head.at(34, 3, -250)]
-    canvas.paint(canvas.tube(gullet, 6), MUSCLE - 15, head.body)
+    shield = [(-16, 0, -104), (-15, 0, -126)]
+    head.draw(CARTILAGE + 60, shield, 16, flatten=(1.1, 1, 1))
+    head.draw(MUSCLE, shield, 12.5, flatten=(1.1, 1, 1))
+    head.draw(MUSCLE + 15, way, wide + 3, flatten=(1, 1.2, 1), skin_mm=0)
+    head.draw(AIR, way, wide, flatten=(1, 1.2, 1), skin_mm=0)
+    hyoid = [(-18, -20, -88), (-40, -12, -92), (-44, 0, -93), (-40, 12, -92), (-18, 20, -88)]
+    head.draw(BONE * 0.6, hyoid, 3.2)
+    head.draw(MUSCLE - 15, [(6, 0, -126), (34, 3, -250)], 6, skin_mm=0)  # gullet

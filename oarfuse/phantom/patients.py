@@ -20,6 +20,7 @@ from oarfuse.data.splits import PHANTOM_MARKER, SPLITS
 from oarfuse.errors import OarfuseError
 from oarfuse.files import write_json
 from oarfuse.organs import get_spec
+from oarfuse.phantom import SIZES
 from oarfuse.phantom.abdomen import draw_abdomen, write_patient
 from oarfuse.phantom.head import Phantom, draw_head
 
@@ -36,9 +37,9 @@ def make_phantom(
     output: str | Path,
     *,
     dataset: str = "openkbp",
-    train: int = 12,
-    validation: int = 4,
-    test: int = 4,
+    train: int = SIZES["train"],
+    validation: int = SIZES["validation"],
+    test: int = SIZES["test"],
     seed: int = 0,
     incomplete: int = 0,
 ) -> Path:
@@ -99,8 +100,8 @@ def make_phantom(
     output = Path(output)
     if output.is_symlink():
         output = output.resolve()  # replace what it leads to, not the link
-    marker = {"phantom": VERSION, "dataset": dataset, **counts, "incomplete": incomplete}
-    marker["seed"] = seed
+    marker = {"phantom": VERSION, "dataset": dataset, **counts}
+    marker |= {"incomplete": incomplete, "seed": seed}
     if _holds(output, marker):
         return output
     try:
@@ -132,9 +133,7 @@ def make_phantom(
 
 def _holds(output: Path, marker: dict[str, Any]) -> bool:
     """Whether the very phantom is there; raise if something stands there that is none."""
-    if not output.exists():
-        return False
-    if output.is_dir() and not any(output.iterdir()):
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False
     try:
         there = json.loads((output / PHANTOM_MARKER).read_text(encoding="utf-8"))

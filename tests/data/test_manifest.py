@@ -37,8 +37,8 @@ def test_loading_says_what_was_prepared(prepared: Path) -> None:
     assert [case.case for case in manifest.split("validation")] == ["pt_201"]
     assert manifest.split("test") == ()
     volume = load_case(manifest.case("pt_10"))
-    assert (volume.image.shape, volume.image.dtype) == ((128, 128, 128), np.int16)
-    assert (volume.label.shape, volume.label.dtype) == ((128, 128, 128), np.uint8)
+    assert (volume.image.shape, volume.image.dtype) == ((128, 128, 128), np.dtype(np.int16))
+    assert (volume.label.shape, volume.label.dtype) == ((128, 128, 128), np.dtype(np.uint8))
     assert volume.case.voxels["mandible"] == (volume.label == 5).sum()
     with pytest.raises(OarfuseError, match="no split 'holdout'"):
         manifest.split("holdout")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -20,9 +21,10 @@ ORIENTATIONS = [
     for order in itertools.permutations((("S", "I"), ("P", "A"), ("L", "R")))
     for codes in itertools.product(*order)
 ]
+Sizes = tuple[float, float, float]
 
 
-def affine_of(codes: str, shape: tuple[int, ...], sizes: tuple[float, float, float]) -> np.ndarray:
+def affine_of(codes: str, shape: tuple[int, ...], sizes: Sizes) -> np.ndarray:
     """Affine of a volume with these axis directions; `sizes` are in superior-posterior-left."""
     target = axcodes2ornt(tuple("SPL"))
     base = np.zeros((4, 4))
@@ -32,7 +34,7 @@ def affine_of(codes: str, shape: tuple[int, ...], sizes: tuple[float, float, flo
     return base @ inv_ornt_aff(turn, shape)
 
 
-def save(path: Path, spl: np.ndarray, codes: str = "PLI", sizes=(3.0, 2.0, 1.5)) -> Path:
+def save(path: Path, spl: np.ndarray, codes: str = "PLI", sizes: Sizes = (3.0, 2.0, 1.5)) -> Path:
     """Store a (D, H, W) array with another axis order; the voxels stay where they were."""
     target, wanted = axcodes2ornt(tuple("SPL")), axcodes2ornt(tuple(codes))
     stored = nib.orientations.apply_orientation(spl, ornt_transform(target, wanted))
@@ -61,7 +63,10 @@ def test_all_48_orientations_read_alike_and_labels_go_back(
     np.testing.assert_allclose(volume.spacing_mm, (3.0, 2.0, 1.5), rtol=1e-6)
     labels = (hu > 500).astype(np.uint8) * 5
     write_labels_like(tmp_path / "labels.nii.gz", labels, volume)
-    written, original = nib.load(tmp_path / "labels.nii.gz"), nib.load(path)
+    written, original = (
+        nib.Nifti1Image.from_filename(tmp_path / "labels.nii.gz"),
+        nib.Nifti1Image.from_filename(path),
+    )
     np.testing.assert_array_equal(written.affine, original.affine)
     assert written.get_data_dtype() == np.uint8
     stored = np.asarray(original.dataobj)
@@ -74,7 +79,7 @@ def test_oblique_volume_is_turned_by_whole_axes(tmp_path: Path, hu: np.ndarray) 
     tilt = np.eye(4)
     tilt[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     path = save(tmp_path / "ct.nii", hu)
-    image = nib.load(path)
+    image = nib.Nifti1Image.from_filename(path)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj).copy(), tilt @ image.affine), path)
     volume = read_nifti(path)
     np.testing.assert_array_equal(volume.array, hu)
@@ -98,7 +103,7 @@ def test_nifti2_big_endian_and_trailing_axis(tmp_path: Path, hu: np.ndarray) -> 
     volume = read_nifti(tmp_path / "big.nii")
     np.testing.assert_array_equal(volume.array, read_nifti(tmp_path / "two.nii.gz").array)
     write_labels_like(tmp_path / "labels.nii", np.ones((7, 6, 5), np.uint8), volume)
-    assert nib.load(tmp_path / "labels.nii").shape == (5, 6, 7)
+    assert nib.Nifti1Image.from_filename(tmp_path / "labels.nii").shape == (5, 6, 7)
 
 
 def test_scaled_hu_become_whole_numbers_again(tmp_path: Path, hu: np.ndarray) -> None:
@@ -162,7 +167,7 @@ def a_folder(tmp_path: Path) -> Path:
     return tmp_path / "bad.nii.gz"
 
 
-def of_bytes(data: bytes):
+def of_bytes(data: bytes) -> Callable[[Path], Path]:
     def make(tmp_path: Path) -> Path:
         (tmp_path / "bad.nii.gz").write_bytes(data)
         return tmp_path / "bad.nii.gz"
@@ -170,7 +175,7 @@ def of_bytes(data: bytes):
     return make
 
 
-def cut(share: float, unzipped: bool):
+def cut(share: float, unzipped: bool) -> Callable[[Path], Path]:
     def make(tmp_path: Path) -> Path:
         path = raw(tmp_path, np.random.default_rng(0).integers(0, 99, (9, 9, 9)).astype(np.int16))
         data = path.read_bytes()
@@ -181,7 +186,7 @@ def cut(share: float, unzipped: bool):
     return make
 
 
-def of_array(array: np.ndarray):
+def of_array(array: np.ndarray) -> Callable[[Path], Path]:
     return lambda tmp_path: raw(tmp_path, array)
 
 

@@ -14,7 +14,7 @@ from oarfuse.cli import main
 from oarfuse.data import prepare_openkbp, prepare_synapse
 from oarfuse.errors import OarfuseError
 from oarfuse.phantom import make_phantom
-from tests.data.test_places import turned
+from tests.helpers.grids import turned
 
 # --- labels that mean other organs ------------------------------------------------------------
 
@@ -61,7 +61,7 @@ def with_labels(abdomen: Path, folder: Path, change: Callable) -> Path:
     source = folder / "source"
     shutil.copytree(abdomen / "RawData", source)
     path = source / "Training/label/label0005.nii.gz"
-    image = nib.load(path)
+    image = nib.Nifti1Image.from_filename(path)
     nib.save(nib.Nifti1Image(change(np.asarray(image.dataobj)), image.affine), path)
     return source
 
@@ -85,7 +85,7 @@ def test_gallbladder_and_right_kidney_may_be_missing(abdomen: Path, tmp_path: Pa
 def test_label_turned_about_the_centre_of_its_image(abdomen: Path, tmp_path: Path) -> None:
     source = with_labels(abdomen, tmp_path, renumbered(SAME))
     path = source / "Training/label/label0005.nii.gz"
-    image = nib.load(path)
+    image = nib.Nifti1Image.from_filename(path)
     affine = turned(image.affine, image.shape, 17)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), path)
     arguments = ["--source", str(source), "--output", str(tmp_path / "out")]

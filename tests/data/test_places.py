@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -16,21 +17,12 @@ from oarfuse.data.grids import corners_apart, difference, is_sheared, obliquity
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation import score_predictions
 from oarfuse.weights import ModelInfo, save_weights
+from tests.helpers.grids import turned
 from tests.helpers.small_data import write_small_data
 
+Change = Callable[[nib.Nifti1Image], nib.Nifti1Image]
 AFFINE = np.diag([2.0, 2, 3, 1])
 MIRRORED = np.diag([-2.0, 2, 3, 1])
-
-
-def turned(affine: np.ndarray, shape: tuple[int, ...], degrees: float) -> np.ndarray:
-    """The grid turned about the body's axis through its own centre."""
-    angle = np.radians(degrees)
-    turn = np.eye(4)
-    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    centre = affine @ np.array([*((side - 1) / 2 for side in shape), 1.0])
-    back, there = np.eye(4), np.eye(4)
-    there[:3, 3], back[:3, 3] = -centre[:3], centre[:3]
-    return back @ turn @ there @ affine
 
 
 def body() -> np.ndarray:
@@ -74,12 +66,12 @@ def test_shear_and_obliquity() -> None:
         assert obliquity(straight) == pytest.approx(degrees, abs=1e-5)
 
 
-def scored(tmp_path: Path, change: Callable[[nib.Nifti1Image], nib.Nifti1Image]) -> float:
+def scored(tmp_path: Path, change: Change) -> float:
     """Score the truth as a prediction after a change of its file; return the mean DSC."""
     (case,) = write_small_data(tmp_path / "data", train=0, validation=1).cases
     folder = tmp_path / "predictions"
     folder.mkdir()
-    truth = nib.load(case.label_path)
+    truth = nib.Nifti1Image.from_filename(case.label_path)
     nib.save(change(truth), folder / f"{case.case}.nii.gz")
     result = score_predictions(
         folder, tmp_path / "data", "validation", tmp_path / "out", method="x", progress=False
@@ -91,7 +83,7 @@ def with_affine(image: nib.Nifti1Image, affine: np.ndarray) -> nib.Nifti1Image:
     return nib.Nifti1Image(np.asarray(image.dataobj), affine)
 
 
-def moved_by(mm: float) -> Callable[[nib.Nifti1Image], nib.Nifti1Image]:
+def moved_by(mm: float) -> Change:
     def change(image: nib.Nifti1Image) -> nib.Nifti1Image:
         affine = image.affine.copy()
         affine[1, 3] += mm
@@ -120,7 +112,9 @@ def mirror_header(image: nib.Nifti1Image) -> nib.Nifti1Image:
         (lambda image: with_affine(image, image.affine @ np.diag([1.02, 1, 1, 1])), "resample it"),
     ],
 )
-def test_labels_that_lie_elsewhere_are_not_scored(tmp_path: Path, change, said: str) -> None:
+def test_labels_that_lie_elsewhere_are_not_scored(
+    tmp_path: Path, change: Change, said: str
+) -> None:
     with pytest.raises(OarfuseError, match=said) as caught:
         scored(tmp_path, change)
     assert "pt_1.nii.gz" in str(caught.value)
@@ -141,7 +135,7 @@ def test_rounded_headers_and_whole_turns_are_scored(tmp_path: Path) -> None:
 
 
 def test_labels_of_any_kind_of_number_are_scored_alike(tmp_path: Path) -> None:
-    def stored_as(kind: str) -> Callable[[nib.Nifti1Image], nib.Nifti1Image]:
+    def stored_as(kind: str) -> Change:
         def change(image: nib.Nifti1Image) -> nib.Nifti1Image:
             header = nib.Nifti1Header(endianness=">" if kind.startswith(">") else "<")
             header.set_data_dtype(np.dtype(kind))
@@ -157,7 +151,7 @@ def test_labels_of_any_kind_of_number_are_scored_alike(tmp_path: Path) -> None:
 
 def test_prepared_label_that_lies_elsewhere_than_its_image(tmp_path: Path) -> None:
     (case,) = write_small_data(tmp_path, train=0, validation=1).cases
-    image = nib.load(case.label_path)
+    image = nib.Nifti1Image.from_filename(case.label_path)
     nib.save(moved_by(8)(image), case.label_path)
     with pytest.raises(OarfuseError, match=r"pt_1\.nii\.gz lies 8\.0 mm beside its image: run"):
         load_case(load_manifest(tmp_path).cases[0])
@@ -194,7 +188,7 @@ NAN = float("nan")
 SHEARED = np.array([[2.0, 0, 0, 0], [0, 2, 0.8, 0], [0, 0, 3, 0], [0, 0, 0, 1]])
 # Offsets of NIfTI-1: datatype 70, pixdim 76, vox_offset 108, xyzt_units 123, quaternion 256,
 # srow_x 280, magic 344.
-HEADERS = {
+HEADERS: dict[str, tuple[dict[str, Any], str]] = {
     "sform and qform opposite": ({"qform": MIRRORED}, r"sform \(RAS\) and a qform \(LAS\)"),
     "sform and qform half a voxel apart": ({"qform": beside(1)}, "1.0 mm apart"),
     "qform upside down": ({"qform": np.diag([2.0, -2, -3, 1])}, "mm apart"),
@@ -220,7 +214,9 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_headers_that_contradict_themselves(tmp_path: Path, name: str, capfd) -> None:
+def test_headers_that_contradict_themselves(
+    tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     changes, said = HEADERS[name]
     path = header_with(tmp_path, **changes)
     with pytest.raises(OarfuseError, match=said) as caught:
@@ -306,12 +302,16 @@ def test_what_is_no_hu_is_refused_by_its_histogram(tmp_path: Path, name: str) ->
         lambda hu: np.where(hu > 600, 20_000, hu).astype(np.int16),  # metal
     ],
 )
-def test_ct_with_padding_metal_or_a_wide_window_is_read(tmp_path: Path, change) -> None:
+def test_ct_with_padding_metal_or_a_wide_window_is_read(
+    tmp_path: Path, change: Callable[[np.ndarray], np.ndarray]
+) -> None:
     nib.save(nib.Nifti1Image(change(body()), AFFINE), tmp_path / "ct.nii.gz")
     assert read_ct(tmp_path / "ct.nii.gz").array.dtype == np.int16
 
 
-def test_turned_ct_is_predicted_with_a_warning_that_stays(tmp_path: Path, capfd) -> None:
+def test_turned_ct_is_predicted_with_a_warning_that_stays(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     info = ModelInfo(
         model="oarfocalfusenet", options={"width": 2}, dataset="openkbp", window_hu=(-160, 400),
         patch_size=(32, 32, 32), spacing_mm=(3, 2, 2), spacing_range_mm=((3, 2, 2), (3, 2, 2)),
@@ -325,5 +325,9 @@ def test_turned_ct_is_predicted_with_a_warning_that_stays(tmp_path: Path, capfd)
         arguments = ["--weights", str(weights), "--input", str(path), "--output", str(out)]
         assert main(["predict", *arguments, "--device", "cpu"]) == 0
         assert ("ct.nii is turned by 25 degrees" in capfd.readouterr().err) is warned
-        assert (b"turned by 25 degrees" in bytes(nib.load(out).header["descrip"])) is warned
-        np.testing.assert_allclose(nib.load(out).affine, nib.load(path).affine)
+        assert (
+            b"turned by 25 degrees" in bytes(nib.Nifti1Image.from_filename(out).header["descrip"])
+        ) is warned
+        np.testing.assert_allclose(
+            nib.Nifti1Image.from_filename(out).affine, nib.Nifti1Image.from_filename(path).affine
+        )

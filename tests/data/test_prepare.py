@@ -10,13 +10,14 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 from filelock import FileLock
 
-from oarfuse.data import load_case, load_manifest, prepare_openkbp
+from oarfuse.data import Manifest, load_case, load_manifest, prepare_openkbp
 from oarfuse.data import prepare as engine
 from oarfuse.errors import OarfuseError
 from tests.helpers.openkbp_files import (
@@ -36,7 +37,7 @@ def source(tmp_path: Path) -> Path:
     return write_source(tmp_path / "open-kbp", three_patients())
 
 
-def prepare(source: Path, output: Path, **options):
+def prepare(source: Path, output: Path, **options: Any) -> Manifest:
     return prepare_openkbp(source, output, progress=False, **options)
 
 
@@ -53,13 +54,13 @@ def test_voxels_values_and_places(tmp_path: Path) -> None:
     files["ct"] = ct_csv({flat(40, 41, 42): "1524.0", flat(127, 0, 5): "0.0"})
     source = write_source(tmp_path / "source", {"train/pt_1": files})
     case = prepare(source, tmp_path / "out").case("pt_1")
-    image = nib.load(case.image_path)
+    image = nib.Nifti1Image.from_filename(case.image_path)
     stored = np.asarray(image.dataobj)
     assert stored.dtype == np.int16
     assert stored[40, 41, 42] == 500
     assert (stored == -1024).sum() == 128**3 - 1
     assert nib.aff2axcodes(image.affine) == ("P", "L", "I")
-    np.testing.assert_allclose(nib.affines.voxel_sizes(image.affine), (4.5, 4.0, 2.5))
+    np.testing.assert_allclose(nib.affines.voxel_sizes(image.affine), np.array((4.5, 4.0, 2.5)))
     np.testing.assert_allclose(image.affine @ (63.5, 63.5, 63.5, 1), (0, 0, 0, 1), atol=1e-9)
     assert image.header["sform_code"] == image.header["qform_code"] == 1
     np.testing.assert_allclose(image.header.get_qform(), image.affine, atol=1e-5)
@@ -73,7 +74,7 @@ def test_voxels_values_and_places(tmp_path: Path) -> None:
 def test_overlap_goes_to_the_organ_with_priority(source: Path, tmp_path: Path) -> None:
     manifest = prepare(source, tmp_path / "out")
     case = manifest.case("pt_2")
-    label = np.asarray(nib.load(case.label_path).dataobj)
+    label = np.asarray(nib.Nifti1Image.from_filename(case.label_path).dataobj)
     assert manifest.overlap_priority[0] == "spinal_cord"
     assert label[42, 42, 61] == 2  # cord, although the brainstem claims it too
     assert case.overlap_voxels == 1
@@ -145,7 +146,9 @@ def test_windows_line_ends_change_nothing(source: Path, tmp_path: Path) -> None:
     assert contents(tmp_path / "unix") == contents(tmp_path / "windows")
 
 
-def test_rerun_writes_nothing(source: Path, tmp_path: Path, monkeypatch) -> None:
+def test_rerun_writes_nothing(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = prepare(source, tmp_path / "out")
     monkeypatch.setattr(engine, "write_image", lambda *_: pytest.fail("wrote an image again"))
     assert prepare(source, tmp_path / "out") == first
@@ -286,7 +289,9 @@ def test_output_without_permission(source: Path, tmp_path: Path) -> None:
         prepare(source, tmp_path / "locked/out")
 
 
-def test_full_disk_stops_with_a_sentence(source: Path, tmp_path: Path, monkeypatch) -> None:
+def test_full_disk_stops_with_a_sentence(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, left = Path.write_bytes, [3]
 
     def write_bytes(self: Path, data: bytes) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from collections.abc import Callable
 from itertools import permutations, product
 from pathlib import Path
 
@@ -16,40 +17,15 @@ from scipy import ndimage
 
 from oarfuse.cli import main
 from oarfuse.course.material import phantom_data
-from oarfuse.data import load_case, load_manifest, prepare_synapse
+from oarfuse.data import load_case, load_manifest
 from oarfuse.data.nifti import read_ct
-from oarfuse.data.synapse import CHALLENGE_LABELS, TEST, TRAIN
+from oarfuse.data.synapse import TEST, TRAIN
+from oarfuse.data.synapse_labels import CHALLENGE_LABELS
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import SYNAPSE
 from oarfuse.phantom import make_phantom
 from oarfuse.phantom.abdomen import draw_abdomen
-
-AFFINE = np.array([[-0.75, 0, 0, 90], [0, 0.75, 0, -80], [0, 0, 3, -40], [0, 0, 0, 1.0]])
-
-
-def write(
-    training: Path,
-    number: int,
-    *,
-    image: np.ndarray | None = None,
-    label: np.ndarray | None = None,
-    affine: np.ndarray = AFFINE,
-    label_affine: np.ndarray | None = None,
-) -> None:
-    """Write one patient of the challenge; by default with each of the 14 values somewhere."""
-    random = np.random.default_rng(number)
-    if image is None:
-        image = random.integers(-1024, 1500, (9, 8, 7)).astype(np.int16)
-    if label is None:
-        label = random.integers(0, 14, image.shape).astype(np.uint8)
-    for stem, array, place in (("img", image, affine), ("label", label, label_affine)):
-        (training / stem).mkdir(parents=True, exist_ok=True)
-        nifti = nib.Nifti1Image(array, affine if place is None else place)
-        nifti.to_filename(training / stem / f"{stem}{number:04d}.nii.gz")
-
-
-def prepare(source: Path, output: Path, **options):
-    return prepare_synapse(source, output, workers=1, progress=False, **options)
+from tests.helpers.synapse_files import AFFINE, prepare, write
 
 
 @pytest.fixture
@@ -80,10 +56,13 @@ def test_split_classes_and_values(source: Path, tmp_path: Path) -> None:
     classes = np.array([0, 7, 4, 3, 2, 0, 5, 8, 1, 0, 0, 6, 0, 0])
     for case in manifest.cases:
         stem = case.case[-4:]
-        theirs = nib.load(source / f"Training/label/label{stem}.nii.gz")
-        ours = nib.load(case.label_path)
+        theirs = nib.Nifti1Image.from_filename(source / f"Training/label/label{stem}.nii.gz")
+        ours = nib.Nifti1Image.from_filename(case.label_path)
         assert np.array_equal(np.asanyarray(ours.dataobj), classes[np.asanyarray(theirs.dataobj)])
-        raw, kept = nib.load(source / f"Training/img/img{stem}.nii.gz"), nib.load(case.image_path)
+        raw, kept = (
+            nib.Nifti1Image.from_filename(source / f"Training/img/img{stem}.nii.gz"),
+            nib.Nifti1Image.from_filename(case.image_path),
+        )
         assert kept.get_data_dtype() == np.int16
         assert np.array_equal(np.asanyarray(kept.dataobj), np.asanyarray(raw.dataobj))
         assert np.allclose(kept.affine, raw.affine)
@@ -151,7 +130,9 @@ def test_zip_gives_the_same_files_and_a_rerun_does_nothing(source: Path, tmp_pat
     load_case(again.cases[0])
 
 
-def test_source_that_is_not_there_says_where_to_get_it(tmp_path: Path, capsys) -> None:
+def test_source_that_is_not_there_says_where_to_get_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["--source", str(tmp_path / "no"), "--output", str(tmp_path / "out")]
     assert main(["prepare", "synapse", *arguments]) == 2
     said = capsys.readouterr().err
@@ -236,7 +217,7 @@ def _fractions_in_the_image(training: Path) -> None:
     ],
 )
 def test_damaged_patient_is_named_and_the_others_are_done(
-    source: Path, tmp_path: Path, harm, said: str
+    source: Path, tmp_path: Path, harm: Callable[[Path], object], said: str
 ) -> None:
     harm(source / "Training")
     with pytest.raises(OarfuseError, match=f"case0005 could not be prepared.*{said}.*other 2"):
@@ -247,7 +228,7 @@ def test_damaged_patient_is_named_and_the_others_are_done(
 
 
 def test_command_line_prepares_and_refuses_foreign_options(
-    source: Path, tmp_path: Path, capsys
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common = ["prepare", "synapse", "--source", str(source), "--output", str(tmp_path / "out")]
     assert main([*common, "--validation", "1"]) == 0
@@ -275,7 +256,9 @@ def test_phantom_goes_through_the_same_door(phantom_folder: Path, tmp_path: Path
     assert nib.aff2axcodes(image.affine) == ("L", "A", "S")
     assert image.spacing_mm[0] > image.spacing_mm[1]
     raw = np.asanyarray(
-        nib.load(phantom_folder / "RawData/Training/label/label0005.nii.gz").dataobj
+        nib.Nifti1Image.from_filename(
+            phantom_folder / "RawData/Training/label/label0005.nii.gz"
+        ).dataobj
     )
     assert set(np.unique(raw)) <= set(range(14))
 

@@ -17,7 +17,7 @@ import pytest
 
 from oarfuse.cli import main
 from oarfuse.data import load_case, load_manifest, prepare_synapse, read_nifti
-from oarfuse.data.synapse import CHALLENGE_LABELS
+from oarfuse.data.synapse_labels import CHALLENGE_LABELS
 from oarfuse.evaluation.statistics import load_metrics
 from oarfuse.organs import SYNAPSE
 from oarfuse.phantom import make_phantom
@@ -59,7 +59,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for stem in ("img", "label"):
         (training / stem).mkdir(parents=True)
     shutil.copy(CT, training / "img" / "img0008.nii.gz")
-    theirs = nib.load(LABELS)
+    theirs = nib.Nifti1Image.from_filename(LABELS)
     values = np.asanyarray(theirs.dataobj).astype(int)
     numbers = np.zeros(values.shape, np.uint8)
     for organ, value in ITS_LABELS.items():
@@ -73,8 +73,11 @@ def test_prepared_as_it_is_and_turned_right(data: Path) -> None:
     manifest = load_manifest(data)
     (case,) = manifest.split("test")
     assert not manifest.phantom and len(manifest.skipped) == 29
-    original, labels = nib.load(CT), np.asanyarray(nib.load(LABELS).dataobj)
-    kept = nib.load(case.image_path)
+    original, labels = (
+        nib.Nifti1Image.from_filename(CT),
+        np.asanyarray(nib.Nifti1Image.from_filename(LABELS).dataobj),
+    )
+    kept = nib.Nifti1Image.from_filename(case.image_path)
     assert np.array_equal(np.asanyarray(kept.dataobj), np.asanyarray(original.dataobj))
     assert np.allclose(kept.affine, original.affine)
     for organ in SYNAPSE.organs:
@@ -118,7 +121,7 @@ def test_predict_evaluate_and_figure(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "labels.nii.gz"
     assert main(["predict", "--weights", weights, "--input", str(CT), "--output", str(out)]) == 0
     predicted = read_nifti(out)
-    assert np.allclose(predicted.affine, nib.load(CT).affine)
+    assert np.allclose(predicted.affine, nib.Nifti1Image.from_filename(CT).affine)
     assert predicted.array.shape == case.shape and predicted.array.max() <= 8
     scores = ["--data", str(data), "--split", "test", "--output", str(tmp_path / "scores")]
     assert main(["evaluate", "--weights", weights, *scores]) == 0

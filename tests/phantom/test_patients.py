@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from oarfuse.data import leaking_slices, load_case, prepare_openkbp
+from oarfuse.data import Manifest, leaking_slices, load_case, prepare_openkbp
 from oarfuse.errors import OarfuseError
 from oarfuse.phantom import make_phantom
 from oarfuse.phantom.drawing import Canvas, blend, noise, rotation
@@ -23,7 +24,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def manifest(phantom: Path):
+def manifest(phantom: Path) -> Manifest:
     return prepare_openkbp(phantom, phantom.parent / "prepared", progress=False)
 
 
@@ -49,7 +50,7 @@ def test_layout_is_the_real_data_sets(phantom: Path) -> None:
     }
 
 
-def test_prepared_as_a_phantom_without_the_incomplete_patient(manifest) -> None:
+def test_prepared_as_a_phantom_without_the_incomplete_patient(manifest: Manifest) -> None:
     assert manifest.phantom
     counts = [len(manifest.split(name)) for name in ("train", "validation", "test")]
     assert counts == [2, 1, 1]
@@ -57,7 +58,7 @@ def test_prepared_as_a_phantom_without_the_incomplete_patient(manifest) -> None:
     assert not manifest.skipped[0].damaged
 
 
-def test_anatomy_is_where_the_book_has_it(manifest) -> None:
+def test_anatomy_is_where_the_book_has_it(manifest: Manifest) -> None:
     for case in manifest.cases:
         volume = load_case(case)
         centre = {
@@ -79,7 +80,7 @@ def test_anatomy_is_where_the_book_has_it(manifest) -> None:
         assert 1 <= case.overlap_voxels < 80
 
 
-def test_organs_are_in_one_piece_and_inside_the_ct(manifest) -> None:
+def test_organs_are_in_one_piece_and_inside_the_ct(manifest: Manifest) -> None:
     for case in manifest.cases:
         volume = load_case(case)
         for organ in manifest.spec.organs:
@@ -101,14 +102,14 @@ def test_patient_n_does_not_depend_on_how_many_there_are(phantom: Path, tmp_path
     assert (alone / name).read_bytes() == (phantom / name).read_bytes()
 
 
-def test_some_patients_leak_and_some_do_not(manifest) -> None:
+def test_some_patients_leak_and_some_do_not(manifest: Manifest) -> None:
     volumes = [load_case(case) for case in manifest.cases]
     leaks = [int(leaking_slices(volume.image, volume.label).sum()) for volume in volumes]
     assert min(leaks) == 0 and max(leaks) >= 3
 
 
 def test_same_arguments_do_nothing_and_others_replace(phantom: Path, tmp_path: Path) -> None:
-    options = {"train": 1, "validation": 0, "test": 0}
+    options: dict[str, Any] = {"train": 1, "validation": 0, "test": 0}
     output = make_phantom(tmp_path / "head", **options, seed=1)
     file = output / "provided-data/train-pats/pt_1/ct.csv"
     stamp, first = file.stat().st_mtime_ns, file.read_bytes()
@@ -183,7 +184,7 @@ def test_paint_blends_at_the_edge_and_stays_within() -> None:
 
 
 def test_blend_covers_both_and_noise_is_standard() -> None:
-    first, second = np.float32([-5, 3, 9]), np.float32([4, 3, -2])
+    first, second = np.array([-5, 3, 9], np.float32), np.array([4, 3, -2], np.float32)
     assert (blend(first, second, mm=4) <= np.minimum(first, second)).all()
     field = noise(np.random.default_rng(0), (20, 20, 20), 1.5)
     assert field.mean() == pytest.approx(0, abs=1e-4)

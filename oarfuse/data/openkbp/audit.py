@@ -74,19 +74,16 @@ def suspicious_contours(
     rows = []
     for organ in spec.organs:
         volume = volumes[organ.name]
-        ratio = volume / volume.median()
+        ratios = {"median volume": volume / volume.median()}
+        if organ.name in rivals:
+            ratios["other side"] = volume / volumes[rivals[organ.name]]
         found = [
-            (case, share, f"{share:.2f} times the median volume")
+            (case, f"{share:.2f} times the {of}")
+            for of, ratio in ratios.items()
             for case, share in _far(ratio, factor)
         ]
-        if organ.name in rivals:
-            ratio = volume / volumes[rivals[organ.name]]
-            found += [
-                (case, share, f"{share:.2f} times the other side")
-                for case, share in _far(ratio, factor)
-            ]
         pieces = frame[f"components_{organ.name}"]
-        found += [(case, count, f"{count} pieces") for case, count in pieces[pieces > 1].items()]
+        found += [(str(case), f"{count} pieces") for case, count in pieces[pieces > 1].items()]
         rows += [
             {
                 "case": case,
@@ -95,7 +92,7 @@ def suspicious_contours(
                 "finding": finding,
                 "volume_ml": float(volume[case]),
             }
-            for case, _, finding in found
+            for case, finding in found
         ]
     return pd.DataFrame(rows, columns=["case", "split", "organ", "finding", "volume_ml"])
 

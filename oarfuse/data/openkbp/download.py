@@ -10,7 +10,7 @@ from pathlib import Path
 import pooch
 
 from oarfuse.data.openkbp.prepare import select_patients
-from oarfuse.data.openkbp.source import ORGAN_FILES, Patient, Source, open_source
+from oarfuse.data.openkbp.source import STEMS, Patient, Source, open_source
 from oarfuse.errors import OarfuseError
 from oarfuse.files import check_output_file
 
@@ -21,7 +21,6 @@ URL = f"https://github.com/ababier/open-kbp/archive/{COMMIT}.zip"
 # see content_sha256.
 CONTENT_SHA256 = "51e33caceeca083fad38261c3c7dc8b4ffe7c6c89cdbbc391ed2cc8dd8d528c4"
 SELECTED = {"train": 113, "validation": 20, "test": 55}
-_STEMS = ("ct", "voxel_dimensions", *ORGAN_FILES.values())
 
 
 def download_openkbp(
@@ -104,7 +103,7 @@ def check_content(path: str | Path) -> None:
             )
         for patient in selected:
             if patient.split == "test":
-                for stem in _STEMS:
+                for stem in STEMS:
                     _read(source, patient, stem)
         known = [patient for patient in selected if patient.split != "test"]
         if content_sha256(source, known) != CONTENT_SHA256:
@@ -122,7 +121,7 @@ def content_sha256(source: Source, patients: list[Patient]) -> str:
     """
     total = hashlib.sha256()
     for patient in patients:
-        for stem in _STEMS:
+        for stem in STEMS:
             digest = hashlib.sha256(_read(source, patient, stem)).hexdigest()
             total.update(f"{patient.label(stem)}\n{digest}\n".encode())
     return total.hexdigest()

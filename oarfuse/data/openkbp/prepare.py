@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from oarfuse.data.ct import AIR_HU
 from oarfuse.data.manifest import Manifest, Skipped
-from oarfuse.data.openkbp.source import ORGAN_FILES, Patient, Source, open_source
+from oarfuse.data.openkbp.source import ORGAN_FILES, STEMS, Patient, Source, open_source
 from oarfuse.data.openkbp.sparse_csv import (
     CT_OFFSET,
     SHAPE,
@@ -22,7 +22,14 @@ from oarfuse.data.openkbp.sparse_csv import (
     read_spacing,
 )
 from oarfuse.data.plausible import Place, hu_problem, place_problem
-from oarfuse.data.prepare import Header, Job, PatientData, claim_voxels, prepare_cases
+from oarfuse.data.prepare import (
+    Header,
+    Job,
+    PatientData,
+    claim_voxels,
+    fingerprint,
+    prepare_cases,
+)
 from oarfuse.data.splits import SPLITS
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import OPENKBP
@@ -163,16 +170,10 @@ def _splits(patients: Sequence[Patient], rule: str) -> dict[str, str]:
 
 
 def _fingerprint(source: Source, patient: Patient) -> str:
-    stems = ("ct", "voxel_dimensions", *ORGAN_FILES.values())
-    _check_files(patient)
-    parts = ",".join(f"{stem}:{source.checksum(patient, stem):08x}" for stem in stems)
-    return f"{zlib.crc32(parts.encode()):08x}"
-
-
-def _check_files(patient: Patient) -> None:
-    for stem in ("ct", "voxel_dimensions"):
+    for stem in STEMS:
         if stem not in patient.files:
             raise bad_file(patient.label(stem), "is missing")
+    return fingerprint(f"{stem}:{source.checksum(patient, stem):08x}" for stem in STEMS)
 
 
 def _load(source: Source, patient: Patient) -> PatientData:
@@ -184,7 +185,7 @@ def _load(source: Source, patient: Patient) -> PatientData:
     problem = hu_problem(hu) if hu.size >= LEAST_CT_VOXELS else None
     if problem:
         raise bad_file(patient.label("ct"), f"less {CT_OFFSET} {problem}")
-    image = np.full(VOXELS, -CT_OFFSET, np.int16)
+    image = np.full(VOXELS, AIR_HU, np.int16)
     image[_column_major(indices)] = hu
     label = np.zeros(VOXELS, np.uint8)
     masks = {organ: _column_major(read_mask(*read(file))) for organ, file in ORGAN_FILES.items()}
@@ -208,7 +209,7 @@ def _bone_problem(
 ) -> str | None:
     """Say that the mandible lies on no bone, if it does: CT and masks do not belong together."""
     inside = image[label == _VALUES["mandible"]]
-    inside = inside[inside > -CT_OFFSET]
+    inside = inside[inside > AIR_HU]
     if inside.size * float(np.prod(spacing)) / 1000 < LEAST_BONE_ML:
         return None
     median = float(np.median(inside))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oarfuse.data.containers import Container, check_size, open_container, several, walk
-from oarfuse.data.splits import PHANTOM_MARKER, SPLITS, natural_key
+from oarfuse.data.splits import PHANTOM_MARKER, SPLITS, split_order
 from oarfuse.errors import OarfuseError
 
 # The file of each organ in the data set.
@@ -23,6 +23,8 @@ ORGAN_FILES = {
     "left_parotid": "LeftParotid",
     "mandible": "Mandible",
 }
+# All that a patient is prepared from.
+STEMS = ("ct", "voxel_dimensions", *ORGAN_FILES.values())
 # A CT that fills all of 128**3 voxels takes about 30 MB; far above that, a file is a trap.
 MAX_BYTES = 100_000_000
 
@@ -150,7 +152,7 @@ def _find_patients(path: Path, members: Iterable[str]) -> tuple[Patient, ...]:
         raise _no_patients(path)
     if len(roots) > 1:
         raise several(path, roots)
-    order = sorted(files, key=lambda key: (SPLITS.index(key[0]), natural_key(key[1])))
+    order = sorted(files, key=lambda key: split_order(*key))
     places: dict[str, str] = {}
     for split, case in order:
         if case in places:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from oarfuse.data import prepare_openkbp
+from oarfuse.data import Manifest, prepare_openkbp
 from oarfuse.errors import OarfuseError
 from tests.helpers.openkbp_files import patient_files, three_patients, write_source, zip_source
 
@@ -17,7 +18,7 @@ def source(tmp_path: Path) -> Path:
     return write_source(tmp_path / "open-kbp", three_patients())
 
 
-def prepare(source: Path, output: Path, **options):
+def prepare(source: Path, output: Path, **options: Any) -> Manifest:
     return prepare_openkbp(source, output, progress=False, **options)
 
 

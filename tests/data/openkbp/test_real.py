@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from oarfuse.data import audit, load_case, prepare_openkbp
+from oarfuse.data import Manifest, audit, load_case, prepare_openkbp
 from oarfuse.data.openkbp.prepare import select_patients
 from oarfuse.data.openkbp.source import ORGAN_FILES, Patient, open_source
 from oarfuse.data.splits import natural_key
@@ -39,7 +39,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def manifest(few: Path):
+def manifest(few: Path) -> Manifest:
     return prepare_openkbp(few, few.parent / "out", progress=False)
 
 
@@ -50,7 +50,7 @@ def test_selection_of_the_whole_data_set() -> None:
         pytest.skip("open-kbp-files.tsv does not lie beside the data")
     with open(listing, newline="") as file:
         patients = [
-            Patient(row["patient"], row["split"], dict.fromkeys(row["csv_files"].split(",")))
+            Patient(row["patient"], row["split"], dict.fromkeys(row["csv_files"].split(","), ""))
             for row in csv.DictReader(file, delimiter="\t")
         ]
     assert len(patients) == 340
@@ -67,23 +67,23 @@ def test_selection_from_the_archive_at_hand() -> None:
     assert not {entry.case for entry in skipped} & {patient.case for patient in selected}
 
 
-def test_the_handful(manifest) -> None:
+def test_the_handful(manifest: Manifest) -> None:
     assert {case.case for case in manifest.cases} == set(CASES)
     assert [entry.reason for entry in manifest.skipped] == ["has no Mandible"]
     names = [case.case for case in manifest.split("train")]
     assert names == sorted(names, key=natural_key)
 
 
-def test_hu_and_masks_are_lossless(manifest, few: Path) -> None:
+def test_hu_and_masks_are_lossless(manifest: Manifest, few: Path) -> None:
     """Against NumPy's own text reader, and with nibabel reading the files."""
     for case in manifest.cases:
         folder = few / f"provided-data/{case.split}-pats/{case.case}"
         table = np.loadtxt(io.StringIO((folder / "ct.csv").read_text()), delimiter=",", skiprows=1)
         expected = np.full(128**3, -1024.0)
         expected[table[:, 0].astype(int)] = table[:, 1] - 1024
-        stored = np.asarray(nib.load(case.image_path).dataobj)
+        stored = np.asarray(nib.Nifti1Image.from_filename(case.image_path).dataobj)
         np.testing.assert_array_equal(stored.reshape(-1), expected)
-        label = np.asarray(nib.load(case.label_path).dataobj).reshape(-1)
+        label = np.asarray(nib.Nifti1Image.from_filename(case.label_path).dataobj).reshape(-1)
         for organ in manifest.spec.organs:
             rows = (folder / f"{ORGAN_FILES[organ.name]}.csv").read_text().split("\n")[1:-1]
             drawn = np.array([int(row.rstrip(",")) for row in rows])
@@ -93,7 +93,7 @@ def test_hu_and_masks_are_lossless(manifest, few: Path) -> None:
             assert (~kept).sum() <= case.overlap_voxels
 
 
-def test_patients_are_upright_and_not_mirrored(manifest) -> None:
+def test_patients_are_upright_and_not_mirrored(manifest: Manifest) -> None:
     for case in manifest.cases:
         volume = load_case(case)
         superior, posterior, left = (
@@ -109,7 +109,7 @@ def test_patients_are_upright_and_not_mirrored(manifest) -> None:
         assert posterior["mandible"] < posterior["spinal_cord"]
         assert left["right_parotid"] < left["brainstem"] < left["left_parotid"]
         # The same through the file's own affine, in mm right, anterior, superior.
-        image = nib.load(case.label_path)
+        image = nib.Nifti1Image.from_filename(case.label_path)
         stored = np.asarray(image.dataobj)
         world = {
             o.name: image.affine @ (*ndimage.center_of_mass(stored == o.label), 1)
@@ -120,7 +120,7 @@ def test_patients_are_upright_and_not_mirrored(manifest) -> None:
         assert world["brainstem"][2] > world["spinal_cord"][2] + 20
 
 
-def test_organs_have_the_hu_of_their_tissue(manifest) -> None:
+def test_organs_have_the_hu_of_their_tissue(manifest: Manifest) -> None:
     """A wrong axis order would put organs into air: their CT says that they sit right."""
     for case in manifest.cases:
         volume = load_case(case)
@@ -132,7 +132,7 @@ def test_organs_have_the_hu_of_their_tissue(manifest) -> None:
             assert -50 < median[soft] < 150
 
 
-def test_audit_finds_the_leak(manifest) -> None:
+def test_audit_finds_the_leak(manifest: Manifest) -> None:
     table = audit(manifest)
     assert table.loc["pt_33", "leaking_slices"] > 20  # its scan ends below the brainstem's top
     assert (table.leaking_share < 0.4).all()

@@ -19,7 +19,7 @@ def patient(case: str, split: str, lacking: str = "") -> Patient:
     return Patient(case, split, {stem: f"{stem}.csv" for stem in stems})
 
 
-def test_patients_are_counted_by_split_and_organs():
+def test_patients_are_counted_by_split_and_organs() -> None:
     found = organ_files(
         [
             patient("pt_3", "test"),
@@ -36,7 +36,7 @@ def test_patients_are_counted_by_split_and_organs():
     ]
 
 
-def test_the_public_data_set_has_188_complete_patients_of_340():
+def test_the_public_data_set_has_188_complete_patients_of_340() -> None:
     found = public_organ_files()
     assert found["patients"].sum() == 340
     assert found.groupby("split")["patients"].sum().to_dict() == {
@@ -51,7 +51,7 @@ def test_the_public_data_set_has_188_complete_patients_of_340():
 
 
 @pytest.mark.skipif(not TSV.exists(), reason="the list of all OpenKBP files is not here")
-def test_the_stored_counts_are_those_of_the_full_file_list():
+def test_the_stored_counts_are_those_of_the_full_file_list() -> None:
     listed = pd.read_csv(TSV, sep="\t")
     patients = [
         Patient(row.patient, row.split, {stem: "" for stem in row.csv_files.split(",")})
@@ -62,7 +62,7 @@ def test_the_stored_counts_are_those_of_the_full_file_list():
     pd.testing.assert_frame_equal(organ_files(patients), stored)
 
 
-def test_voxels_outside_the_dose_mask_are_counted(tmp_path):
+def test_voxels_outside_the_dose_mask_are_counted(tmp_path: Path) -> None:
     folder = tmp_path / "provided-data" / "train-pats"
     for case, stems in (
         ("pt_1", [*ORGAN_FILES.values(), "possible_dose_mask"]),

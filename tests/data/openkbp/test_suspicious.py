@@ -34,14 +34,14 @@ def found(frame: pd.DataFrame) -> list[tuple[str, str, str]]:
     return [(row.case, row.organ, row.finding) for row in listed.itertuples()]
 
 
-def test_equal_patients_give_an_empty_list_with_its_columns():
+def test_equal_patients_give_an_empty_list_with_its_columns() -> None:
     listed = suspicious_contours(ordinary(), OPENKBP)
     assert list(listed.columns) == ["case", "split", "organ", "finding", "volume_ml"]
     assert listed.empty
     assert suspicious_contours(ordinary(spec=SYNAPSE), SYNAPSE).empty  # has no pairs
 
 
-def test_too_large_and_too_small_are_found_and_the_furthest_comes_first():
+def test_too_large_and_too_small_are_found_and_the_furthest_comes_first() -> None:
     frame = ordinary()
     frame.loc["pt_2", "voxels_spinal_cord"] = 600
     frame.loc["pt_5", "voxels_spinal_cord"] = 40
@@ -54,7 +54,7 @@ def test_too_large_and_too_small_are_found_and_the_furthest_comes_first():
     assert listed["volume_ml"].tolist() == [2.0, 30.0]
 
 
-def test_volumes_count_and_not_voxels():
+def test_volumes_count_and_not_voxels() -> None:
     frame = ordinary()
     frame.loc["pt_1", "spacing_d"] = 0.5
     for organ in OPENKBP.organs:  # four times the voxels, each a quarter of the size
@@ -62,7 +62,7 @@ def test_volumes_count_and_not_voxels():
     assert found(frame) == []
 
 
-def test_sides_that_differ_are_found_on_both_sides():
+def test_sides_that_differ_are_found_on_both_sides() -> None:
     frame = ordinary()
     frame.loc["pt_3", "voxels_left_parotid"] = 100
     frame.loc["pt_3", "voxels_right_parotid"] = 400
@@ -72,13 +72,13 @@ def test_sides_that_differ_are_found_on_both_sides():
     ]
 
 
-def test_pieces_are_found():
+def test_pieces_are_found() -> None:
     frame = ordinary()
     frame.loc["pt_4", "components_mandible"] = 3
     assert found(frame) == [("pt_4", "mandible", "3 pieces")]
 
 
-def test_facts_sum_up_an_audit():
+def test_facts_sum_up_an_audit() -> None:
     frame = ordinary(4).assign(
         overlap_voxels=[0, 3, 7, 0],
         extent_d=[90, 91, 92, 93],
@@ -116,7 +116,7 @@ PREPARED = Path(os.environ.get("OARFUSE_OPENKBP_PREPARED", "no folder is named")
     not PREPARED.is_dir(),
     reason="set OARFUSE_OPENKBP_PREPARED to the folder of the 133 prepared patients",
 )
-def test_the_stored_facts_are_those_of_the_real_patients():
+def test_the_stored_facts_are_those_of_the_real_patients() -> None:
     manifest = load_manifest(PREPARED)
     frame = audit(manifest)
     known = frame[frame["split"] != "test"]
