@@ -240,7 +240,8 @@ class FastFocalFuse(FocalFuse):
         outputs = []
         for a, stream in streams.items():
             contexts = [level[a] for level in history[1:]]
-            gathered = _gated_sum(stream, first[a], contexts, self.global_context)  # Eq. 3 and 4
+            # Eq. 3 and 4
+            gathered = _gated_sum(stream, first[a], contexts, self.options.global_context)
             modulator = _apply(gathered, stream.modulate)
             outputs.append(to_volume(modulate(modulator, _apply(inputs[a], stream.query))))  # Eq. 5
         return outputs

@@ -7,14 +7,10 @@ import torch
 from torch import Tensor, nn
 
 import oarfuse
-from oarfuse.models.encoder_decoder import (
-    Conv3x3x3,
-    InstanceNorm,
-    TrustedConv3d,
-    UpConv,
-    channels_last,
-)
+from oarfuse.models.encoder_decoder import Conv3x3x3, UpConv
 from oarfuse.models.focal_fuse import FocalFuse, Resample
+from oarfuse.models.kernels import channels_last
+from oarfuse.models.kernels.layers import InstanceNorm, TrustedConv3d
 
 PROPOSED = ("oarfocalfusenet", "msf3d")
 SIDES = (16, 32, 48)

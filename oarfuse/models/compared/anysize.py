@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from oarfuse.errors import OarfuseError
-from oarfuse.models.encoder_decoder import trust_gradients
+from oarfuse.models.kernels.layers import trust_gradients
 
 
 class AnySize(nn.Module):
