@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from torch import nn
@@ -28,7 +29,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"widths": [2, 4]}, {"size": 3}])
-def test_a_builders_own_type_error_keeps_its_trace(options: dict[str, object]) -> None:
+def test_a_builders_own_type_error_keeps_its_trace(options: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="'colour'") as caught:
         build_model("broken", **options)
     assert not isinstance(caught.value, OarfuseError)
@@ -53,7 +54,7 @@ def test_a_bug_that_an_allowed_option_reveals_keeps_its_trace_too() -> None:
         ({"size": -1}, r"size is -1, which is out of range .* \(size must be positive\): mend"),
     ],
 )
-def test_wrong_options_are_found_in_the_signature(options: dict[str, object], says: str) -> None:
+def test_wrong_options_are_found_in_the_signature(options: dict[str, Any], says: str) -> None:
     with pytest.raises(OarfuseError, match=says):
         build_model("broken", **options)
 
@@ -68,7 +69,7 @@ def test_wrong_options_are_found_in_the_signature(options: dict[str, object], sa
     ],
 )
 def test_values_that_a_network_refuses_are_named(
-    name: str, options: dict[str, object], says: str
+    name: str, options: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(OarfuseError, match=says):
         build_model(name, **options)
