@@ -34,11 +34,6 @@ class ExchangeOptions:
         ``"avg"`` or ``"max"``: what follows the strided convolution on the way down.
     down_kernel
         Kernel of that convolution, 3 or 5.
-
-    Raises
-    ------
-    OarfuseError
-        If a value is out of range.
     """
 
     pooling: Pooling = "avg"
@@ -53,7 +48,7 @@ class ExchangeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class FocalFuseOptions(ExchangeOptions):
-    """The focal-fuse block's options.
+    """The focal-fuse block's options, `ExchangeOptions` included.
 
     Attributes
     ----------

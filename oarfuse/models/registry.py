@@ -74,14 +74,14 @@ def build_model(name: str, in_channels: int = 1, num_classes: int = 6, **options
     except OarfuseError:
         raise
     except (ValueError, ArithmeticError, RuntimeError) as error:
-        for key, value in options.items():
-            if _out_of_range(key, value):
-                reason = str(error).partition("\n")[0]
-                raise OarfuseError(
-                    f"{key} is {value!r}, which is out of range for the model {name!r} "
-                    f"({reason}): mend this option."
-                ) from error
-        raise  # a bug keeps its name and trace
+        wrong = [key for key, value in options.items() if _out_of_range(key, value)]
+        if not wrong:
+            raise  # a bug keeps its name and trace
+        reason = str(error).partition("\n")[0]
+        raise OarfuseError(
+            f"{wrong[0]} is {options[wrong[0]]!r}, which is out of range for the model {name!r} "
+            f"({reason}): mend this option."
+        ) from error
 
 
 def _check_options(
@@ -103,16 +103,17 @@ def _check_options(
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value has an annotation's type; a literal's words are the builder's to check."""
+    """Whether a value has an annotation's type; words of a choice are the builder's to check."""
     inner = get_args(kind)
     if isinstance(kind, UnionType):
         return any(_fits(value, one) for one in inner)
     if get_origin(kind) is Sequence:
         return isinstance(value, list | tuple) and all(_fits(item, inner[0]) for item in value)
-    if kind in (int, float):
-        number = Integral if kind is int else Real
-        return isinstance(value, number) and not isinstance(value, bool)
-    return get_origin(kind) is Literal or isinstance(value, kind)
+    if get_origin(kind) is Literal:
+        return True
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, {int: Integral, float: Real}.get(kind, kind))
 
 
 def _out_of_range(key: str, value: Any) -> bool:

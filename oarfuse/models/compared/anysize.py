@@ -61,17 +61,7 @@ class AnySize(nn.Module):
         self.multiple = multiple
 
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
-        """Segment a volume.
-
-        Parameters
-        ----------
-        volume : torch.Tensor
-            (B, C, D, H, W), any D, H, W that are not all within one multiple.
-
-        Returns
-        -------
-        torch.Tensor
-            Logits (B, num_classes, D, H, W) on the grid of the input.
+        """Logits (B, num_classes, D, H, W) of a (B, C, D, H, W) volume.
 
         Raises
         ------
