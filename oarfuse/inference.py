@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from monai.inferers import sliding_window_inference
 from numpy.typing import NDArray
 from scipy.ndimage import zoom
 from torch import Tensor, nn
@@ -30,15 +25,18 @@ from oarfuse.devices import (
 )
 from oarfuse.errors import OarfuseError
 from oarfuse.files import check_output_file
+from oarfuse.models.compared.anysize import pad_far_ends
+from oarfuse.models.compared.darr import DARR, adapt
+from oarfuse.models.compared.slicewise import SliceWise
 from oarfuse.other_grids import resize, resize_labels, sides_to_work_on
+from oarfuse.postprocess import keep_largest_component
 from oarfuse.weights import ModelInfo, find_weights, load_weights
+from oarfuse.windows import check_finite, lent, window_scores
 
 # Air around the body that is kept when cropping, in voxels.
 BODY_MARGIN = 4
 # A CT turned further than this (degrees) gets a warning: augmentation showed the networks less.
 MOST_OBLIQUE = 15.0
-# Windows that go through the network at once: several fill a GPU, one is quickest on a CPU.
-GPU_WINDOWS = 8
 
 
 def predict_labels(
@@ -99,18 +97,18 @@ def predict_labels(
     )
     image = torch.from_numpy(image_hu[box].copy()).to(chosen)
     volume = scale_window(image, info.window_hu)[None, None]  # (1, 1, D, H, W)
-    with _lent(model, chosen) as network:
+    with lent(model, chosen) as network:
         if adapt_steps:
             network = adapt_to_image(network, volume, info, steps=adapt_steps)
         with missing_operators_said(), torch.inference_mode(), autocast(chosen, precision):
-            scores = _window_scores(network, volume, info, overlap)  # (1, classes, D, H, W)
+            scores = window_scores(network, volume, info.patch_size, overlap)
             if mirror:
-                flipped = _window_scores(network, volume.flip(-1), info, overlap).flip(-1)
+                flipped = window_scores(network, volume.flip(-1), info.patch_size, overlap)
                 order = list(range(info.num_classes))
                 for left, right in info.spec.mirror_pairs:
                     order[left], order[right] = right, left
-                scores = scores + flipped[:, order]
-    _check_finite(scores.sum(), chosen, precision)
+                scores = scores + flipped.flip(-1)[:, order]
+    check_finite(scores.sum(), chosen, precision)
     labels = np.zeros(image_hu.shape, dtype=np.uint8)
     labels[box] = scores[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
     return labels
@@ -153,7 +151,7 @@ def predict_slices(
     if info.blank_leaking:
         image_hu = blank_cut_slices(image_hu)
     total = torch.zeros((), device=chosen)
-    with _lent(model, chosen) as network:
+    with lent(model, chosen) as network:
         for index, hu in enumerate(image_hu):
             scaled = scale_window(torch.from_numpy(hu), info.window_hu).numpy()
             small = zoom(scaled, (side / height, side / width), order=3)
@@ -163,7 +161,7 @@ def predict_slices(
                 total = total + scores.sum(dtype=torch.float32)
             classes = scores.argmax(dim=0).to(torch.uint8).cpu().numpy()
             labels[index] = zoom(classes, (height / side, width / side), order=0)
-    _check_finite(total, chosen, precision)
+    check_finite(total, chosen, precision)
     return labels
 
 
@@ -186,9 +184,6 @@ def check_options(
     OarfuseError
         If it cannot do something, or two options exclude each other.
     """
-    from oarfuse.models.compared.darr import DARR
-    from oarfuse.models.compared.slicewise import SliceWise
-
     if slice_side is not None:
         if mirror or adapt_steps:
             raise OarfuseError(
@@ -227,38 +222,6 @@ def check_options(
     return []
 
 
-@contextmanager
-def _lent(model: nn.Module, device: torch.device) -> Iterator[nn.Module]:
-    """Lend `model` on `device` in evaluation mode, and leave it as it was.
-
-    It moves only if it is elsewhere: who predicts many cases on a GPU moves the model there first.
-    """
-    modes = {module: module.training for module in model.modules()}
-    tensor = next(chain(model.parameters(), model.buffers()), None)
-    home = device if tensor is None else tensor.device
-    try:
-        yield model.to(device).eval()
-    finally:
-        model.to(home)
-        for module, mode in modes.items():
-            module.training = mode  # each its own: a caller may have frozen some of them
-
-
-def _check_finite(total: Tensor, device: torch.device, precision: str) -> None:
-    """Raise `OarfuseError` unless the sum of all scores, a scalar, is finite.
-
-    `torch.argmax` takes the first NaN, so such scores would become a label map of background.
-    """
-    if total.isfinite():
-        return
-    chosen = choose_precision(precision, device.type)
-    if chosen == "16-mixed":
-        remedy = "choose the precision 32-true or bf16-mixed"
-    else:
-        remedy = "the weights or the CT are damaged, or training diverged, so take other ones"
-    raise OarfuseError(f"The network's scores are not finite in {chosen} precision: {remedy}.")
-
-
 def adapt_to_image(model: nn.Module, volume: Tensor, info: ModelInfo, *, steps: int) -> nn.Module:
     """Fit a copy of DARR to one CT by its jigsaw, which needs no labels.
 
@@ -282,40 +245,49 @@ def adapt_to_image(model: nn.Module, volume: Tensor, info: ModelInfo, *, steps: 
     OarfuseError
         If the network has no jigsaw, or its patches are too small for one.
     """
-    from oarfuse.models.compared.darr import DARR, adapt
-
     check_options(model, info, adapt_steps=steps)
     assert isinstance(model, DARR)  # or the check would have refused it
     sides = tuple(zip(info.patch_size, volume.shape[2:], strict=True))
     starts = [max(size - side, 0) // 2 for side, size in sides]
     d, h, w = (slice(start, start + side) for start, (side, _) in zip(starts, sides, strict=True))
-    middle = volume[:, :, d, h, w]
-    missing = [side - size for side, size in zip(info.patch_size, middle.shape[2:], strict=True)]
-    if any(missing):
-        middle = F.pad(middle, [0, missing[2], 0, missing[1], 0, missing[0]], mode="replicate")
+    middle = pad_far_ends(volume[:, :, d, h, w], info.patch_size)
     return adapt(model, middle, steps=steps)
 
 
-def _window_scores(model: nn.Module, volume: Tensor, info: ModelInfo, overlap: float) -> Tensor:
-    """Return softmax scores ``(1, classes, D, H, W)``, averaged where windows overlap."""
-    from oarfuse.models.compared.slicewise import SliceWise
+def predict_any_spacing(
+    model: nn.Module,
+    image_hu: NDArray[np.int16],
+    spacing_mm: tuple[float, float, float],
+    info: ModelInfo,
+    *,
+    largest_component: bool = True,
+    **options: Any,
+) -> NDArray[np.uint8]:
+    """Segment a CT whose spacing may lie outside of what the network was trained on.
 
-    # A 2D network sees each slice by itself: windows that overlap in depth only repeat its work.
-    overlaps = (0.0 if isinstance(model, SliceWise) else overlap, overlap, overlap)
+    There the CT is resampled to the training data's median spacing, and each label back.
 
-    def probabilities(windows: Tensor) -> Tensor:
-        return model(windows).float().softmax(dim=1)
+    Parameters
+    ----------
+    model, image_hu, info, **options
+        As for `predict_labels`.
+    spacing_mm
+        (D, H, W) mm.
+    largest_component
+        Keep only the largest piece of each organ.
 
-    scores = sliding_window_inference(
-        volume,
-        roi_size=info.patch_size,
-        sw_batch_size=GPU_WINDOWS if volume.device.type == "cuda" else 1,
-        predictor=probabilities,
-        overlap=overlaps,
-        mode="gaussian",
-        padding_mode="constant",
-    )
-    return cast(Tensor, scores)
+    Returns
+    -------
+    ndarray
+        (D, H, W) uint8 label values on the CT's own grid.
+    """
+    shape = image_hu.shape
+    sides = sides_to_work_on(shape, spacing_mm, info)
+    image = image_hu if sides == shape else resize(image_hu, sides)
+    labels = predict_labels(model, image, info, **options)
+    if sides != shape:
+        labels = resize_labels(labels, shape, info.num_classes)
+    return keep_largest_component(labels, info.num_classes) if largest_component else labels
 
 
 def predict_file(
@@ -331,11 +303,10 @@ def predict_file(
 ) -> Path:
     """Segment a CT in a NIfTI file and write the labels on that file's own grid and affine.
 
-    The CT may have any orientation. If its spacing lies outside of what the network was trained
-    on, it is resampled to the training data's median spacing and each label is resampled back.
-    `weights` is a file, or a name of `oarfuse.pretrained_names`. A CT turned by more than
-    `MOST_OBLIQUE` degrees gets a warning, also in the ``descrip`` of the labels' header. An
-    `output` that is there is replaced if this kit wrote it, and refused otherwise.
+    The CT may have any orientation and any spacing (see `predict_any_spacing`). `weights` is a
+    file, or a name of `oarfuse.pretrained_names`. A CT turned by more than `MOST_OBLIQUE` degrees
+    gets a warning, also in the ``descrip`` of the labels' header. An `output` that is there is
+    replaced if this kit wrote it, and refused otherwise.
 
     Raises
     ------
@@ -343,8 +314,6 @@ def predict_file(
         If a file is missing or damaged, the CT is no 3D volume in HU, the output is not this
         kit's, or the network's scores are not finite. The output is checked before all else.
     """
-    from oarfuse.postprocess import keep_largest_component
-
     path = find_weights(weights)
     check_output_file(output, reads=(source, path))
     check_is_ours(output)
@@ -354,7 +323,6 @@ def predict_file(
     for warning in check_options(model, info, mirror=mirror, adapt_steps=adapt_steps):
         warnings.warn(warning, stacklevel=2)
     ct = read_ct(source)
-    image = ct.array
     note = ""
     angle = obliquity(ct.affine)
     if angle > MOST_OBLIQUE:
@@ -364,21 +332,16 @@ def predict_file(
             "the networks know: look at the labels, or resample the CT to straight axes first.",
             stacklevel=2,
         )
-    sides = sides_to_work_on(image.shape, ct.spacing_mm, info)
-    if sides != image.shape:
-        image = resize(image, sides)
-    labels = predict_labels(
+    labels = predict_any_spacing(
         model,
-        image,
+        ct.array,
+        ct.spacing_mm,
         info,
+        largest_component=largest_component,
         mirror=mirror,
         device=device,
         precision=precision,
         adapt_steps=adapt_steps,
     )
-    if sides != ct.array.shape:
-        labels = resize_labels(labels, ct.array.shape, info.num_classes)
-    if largest_component:
-        labels = keep_largest_component(labels, info.num_classes)
     write_labels(output, labels, ct, note=note)
     return Path(output)

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from oarfuse.config import Precision, StepMode
 from oarfuse.errors import OarfuseError
+from oarfuse.models.compared.darr import DARR
 from oarfuse.models.kernels import triton_works
 
 # Steps that run one by one before the recording: libraries choose kernels and memory in them.
@@ -97,7 +98,7 @@ class TrainStep:
             torch.backends.cudnn.benchmark = True
         model, optimizer = self.fabric.setup(self.network, self.optimizer)
         self._model, self._fabric_optimizer = model, optimizer
-        self._has_auxiliary = hasattr(self.network, "auxiliary_loss")  # DARR: needs no labels
+        self._has_auxiliary = isinstance(self.network, DARR)  # a loss that needs no labels
         if self._has_auxiliary:
             # Precision and several GPUs must apply to it as they do to the forward pass. It draws
             # its puzzle on the host, which a recorded step would not do again.

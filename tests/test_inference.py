@@ -99,12 +99,12 @@ def test_orientation_of_the_file_does_not_matter(
     phantom: Path, weights: Path, tmp_path: Path, codes: str
 ) -> None:
     case = load_manifest(phantom).split("test")[0]
-    original = nib.load(case.image_path)
+    original = nib.Nifti1Image.from_filename(case.image_path)
     turned = reoriented(original, codes)
     nib.save(turned, tmp_path / "turned.nii.gz")
     predict_file(weights, case.image_path, tmp_path / "a.nii.gz", device="cpu")
     predict_file(weights, tmp_path / "turned.nii.gz", tmp_path / "b.nii.gz", device="cpu")
-    first, second = nib.load(tmp_path / "a.nii.gz"), nib.load(tmp_path / "b.nii.gz")
+    first, second = (nib.Nifti1Image.from_filename(tmp_path / f"{n}.nii.gz") for n in "ab")
     np.testing.assert_allclose(second.affine, turned.affine)
     assert second.shape == turned.shape
     back = reoriented(second, "".join(nib.aff2axcodes(first.affine)))
@@ -120,7 +120,7 @@ def test_foreign_spacing_is_resampled_and_put_back(
     monkeypatch.setattr(inference, "load_weights", lambda _: (ByIntensity(), INFO))
     case = load_manifest(phantom).split("test")[0]
     volume = load_case(case)
-    original = nib.load(case.image_path)
+    original = nib.Nifti1Image.from_filename(case.image_path)
     data = np.asarray(original.dataobj)
     fine = nib.Nifti1Image(  # twice as fine along the first two axes
         data.repeat(2, axis=0).repeat(2, axis=1), original.affine @ np.diag([0.5, 0.5, 1, 1])
@@ -130,7 +130,7 @@ def test_foreign_spacing_is_resampled_and_put_back(
         weights, tmp_path / "fine.nii.gz", tmp_path / "labels.nii.gz",
         largest_component=False, device="cpu",
     )  # fmt: skip
-    written = nib.load(tmp_path / "labels.nii.gz")
+    written = nib.Nifti1Image.from_filename(tmp_path / "labels.nii.gz")
     assert written.shape == fine.shape
     np.testing.assert_allclose(written.affine, fine.affine)
     labels = np.asarray(written.dataobj)
@@ -177,7 +177,7 @@ def test_predict_command(phantom: Path, weights: Path, tmp_path: Path, capsys) -
     output = tmp_path / "labels.nii.gz"
     command = ["predict", "--weights", str(weights), "--input", str(case.image_path)]
     assert main([*command, "--output", str(output), "--device", "cpu"]) == 0
-    assert nib.load(output).shape == (128, 128, 128)
+    assert nib.Nifti1Image.from_filename(output).shape == (128, 128, 128)
     assert main([*command, "--output", str(tmp_path / "labels.png")]) == 2
     said = capsys.readouterr().err
     assert said.startswith("oarfuse: error: ")

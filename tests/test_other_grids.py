@@ -67,7 +67,7 @@ def weights(request: pytest.FixtureRequest, case: Case, monkeypatch: pytest.Monk
 def predict(weights: Path, image: Path, output: Path) -> nib.Nifti1Image:
     # Whether two bones touch, and so which piece is the largest, hangs on single voxels.
     predict_file(weights, image, output, largest_component=False, device="cpu", precision="32-true")
-    return nib.load(output)
+    return nib.Nifti1Image.from_filename(output)
 
 
 def values(image: nib.Nifti1Image) -> NDArray[np.uint8]:
@@ -84,7 +84,7 @@ def test_labels_follow_the_ct_to_any_grid(case: Case, weights: Path, tmp_path: P
     plain = predict(weights, case.image_path, tmp_path / "plain.nii.gz")
     labels = [int(value) for value in np.unique(values(plain)) if value]
     assert labels
-    original = nib.load(case.image_path)
+    original = nib.Nifti1Image.from_filename(case.image_path)
 
     # Flipped and turned by whole axes: not a voxel may differ.
     for codes in ("RAS", "SLA"):

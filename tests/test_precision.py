@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import zipfile
 from pathlib import Path
@@ -50,9 +51,9 @@ def relative(ours: Tensor, reference: Tensor) -> float:
 
 
 class Scores(nn.Module):
-    """A stand-in that scores the first organ `value` and everything else 0."""
+    """A stand-in that scores the first organ `value` and everything else 0; `None` is a bug."""
 
-    def __init__(self, value: float) -> None:
+    def __init__(self, value: float | None) -> None:
         super().__init__()
         self.value = value
         self.inner = nn.Sequential(nn.Dropout())
@@ -60,6 +61,8 @@ class Scores(nn.Module):
 
     def forward(self, volume: Tensor) -> Tensor:
         logits = torch.zeros(volume.shape[0], 6, *volume.shape[2:])
+        if self.value is None:
+            raise KeyError("a bug of the network")
         logits[:, 1] = self.value
         return logits
 
@@ -120,7 +123,7 @@ def decoder_inputs(largest: float) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("largest", [60_000.0, 1_000_000.0])
 def test_decoder_block_of_large_skips(largest: float) -> None:
     torch.manual_seed(0)
-    block = DecoderBlock(16, 8)
+    block: Any = DecoderBlock(16, 8)
     with torch.no_grad():
         block.conv[0].weight.mul_(10)
     below, skip = decoder_inputs(largest)
@@ -132,6 +135,7 @@ def test_decoder_block_of_large_skips(largest: float) -> None:
         with torch.autocast("cpu", torch.float16, enabled=rough):
             result = block(below, source)
         (result.float() * weights).sum().backward()
+        assert source.grad is not None
         found.append([result, source.grad[0], source.grad[1], block.conv[0].weight.grad.clone()])
     with half():
         assert not block.conv[0](torch.cat((skip, skip), dim=1)).isfinite().all()
@@ -235,8 +239,8 @@ def test_validation_refuses_them_too(phantom: Path, tmp_path: Path) -> None:
         validate(Scores(float("nan")), cases, INFO, config)
 
 
-@pytest.mark.parametrize("value", [1.0, float("nan")])
-def test_the_callers_model_stays_as_it_was(value: float) -> None:
+@pytest.mark.parametrize("value", [1.0, float("nan"), None])
+def test_the_callers_model_stays_as_it_was(value: float | None) -> None:
     image = np.full((16, 16, 16), 50, dtype=np.int16)
     for predict, model in (
         (predict_labels, Scores(value)),
@@ -251,15 +255,17 @@ def test_the_callers_model_stays_as_it_was(value: float) -> None:
         more = (16,) if predict is predict_slices else ()
         try:
             predict(model, image, INFO, *more, device="cpu", precision="32-true")
-        except OarfuseError:
+        except (OarfuseError, KeyError) as error:
             assert value != 1
+            assert isinstance(error, KeyError) == (value is None)
         assert {module: module.training for module in model.modules()} == before
 
 
-def test_the_model_goes_back_to_its_device() -> None:
+@pytest.mark.parametrize("value", [1.0, None])
+def test_the_model_goes_back_to_its_device(value: float | None) -> None:
     class Elsewhere(Scores):
         def __init__(self) -> None:
-            super().__init__(1.0)
+            super().__init__(value)
             self.anywhere = nn.Parameter(torch.zeros(1, device="meta"))  # stands for a GPU
             self.places: list[str] = []
 
@@ -268,7 +274,8 @@ def test_the_model_goes_back_to_its_device() -> None:
             return self
 
     model = Elsewhere()
-    predict_labels(model, np.full((16, 16, 16), 50, dtype=np.int16), INFO, device="cpu")
+    with contextlib.nullcontext() if value else pytest.raises(KeyError):
+        predict_labels(model, np.full((16, 16, 16), 50, dtype=np.int16), INFO, device="cpu")
     assert model.places == ["cpu", "meta"]
 
 

@@ -27,9 +27,7 @@ def gflops(model: nn.Module, size: Sequence[int], in_channels: int = 1) -> float
     A multiply-add counts as two operations. Counted are convolutions (transposed ones by their
     input, as the work goes), linear layers, matrix products and attention; element-wise work,
     normalisation, pooling and interpolation are not, as is usual. Publications that count a
-    multiply-add once give half of this. The model is not run: shapes alone are propagated, on
-    torch's meta device, so that the size of the volume costs neither time nor memory. (On a CPU
-    tensor the counter would miss fused attention; here it is seen as its two matrix products.)
+    multiply-add once give half of this.
 
     Parameters
     ----------
@@ -44,6 +42,16 @@ def gflops(model: nn.Module, size: Sequence[int], in_channels: int = 1) -> float
     ------
     OarfuseError
         If ``size`` is not three positive numbers.
+    """
+    return counted(model, size, in_channels).get_total_flops() / 1e9
+
+
+def counted(model: nn.Module, size: Sequence[int], in_channels: int = 1) -> FlopCounterMode:
+    """Return PyTorch's counter after one forward pass in evaluation mode; see `gflops`.
+
+    The model is not run: shapes alone are propagated, on torch's meta device, so that the size of
+    the volume costs neither time nor memory. (On a CPU tensor the counter would miss fused
+    attention; here it is seen as its two matrix products.)
     """
     if len(size) != 3 or any(side < 1 for side in size):
         raise OarfuseError(f"size={list(size)} is no volume: give three sides in voxels.")
@@ -60,7 +68,7 @@ def gflops(model: nn.Module, size: Sequence[int], in_channels: int = 1) -> float
     finally:
         for module, flag in training.items():
             module.training = flag
-    return counter.get_total_flops() / 1e9
+    return counter
 
 
 def published_sizes() -> dict[str, dict[str, object]]:

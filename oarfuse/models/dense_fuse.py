@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oarfuse.errors import OarfuseError
-from oarfuse.models.encoder_decoder import STREAMS, TrustedConv3d
-from oarfuse.models.focal_fuse import CrossScaleMix, Pooling
+from oarfuse.models.encoder_decoder import STREAMS
+from oarfuse.models.focal_fuse import CrossScaleMix, ExchangeOptions, Pooling
+from oarfuse.models.kernels.layers import TrustedConv3d
 
 
 class DenseLayer(nn.Module):
@@ -22,19 +23,11 @@ class DenseLayer(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: Sequence[int],
-        stream: int,
-        own_inputs: int,
-        *,
-        pooling: Pooling,
-        down_kernel: int,
+        self, channels: Sequence[int], stream: int, own_inputs: int, options: ExchangeOptions
     ) -> None:
         super().__init__()
         width = channels[stream - 1]
-        self.fuse = CrossScaleMix(
-            channels, stream, own_inputs, pooling=pooling, down_kernel=down_kernel
-        )
+        self.fuse = CrossScaleMix(channels, stream, options, own_inputs=own_inputs)
         self.depthwise = TrustedConv3d(width, width, kernel_size=3, padding=1, groups=width)
 
     def forward(self, own: Sequence[Tensor], newest: dict[int, Tensor]) -> Tensor:
@@ -55,7 +48,7 @@ class DenseFuse(nn.Module):
     dense_layers
         Layers of each dense block, 1..5. The paper does not state it.
     pooling, down_kernel
-        See `oarfuse.models.focal_fuse.Resample`.
+        See `oarfuse.models.focal_fuse.ExchangeOptions`.
     """
 
     def __init__(
@@ -69,14 +62,10 @@ class DenseFuse(nn.Module):
         super().__init__()
         if dense_layers not in (1, 2, 3, 4, 5):
             raise OarfuseError(f"dense_layers is {dense_layers!r}: choose 1 to 5.")
-        if pooling not in ("avg", "max"):
-            raise OarfuseError(f"pooling is {pooling!r}: choose 'avg' or 'max'.")
+        options = ExchangeOptions(pooling=pooling, down_kernel=down_kernel)
         # layers[l][a - 1]
         self.layers = nn.ModuleList(
-            nn.ModuleList(
-                DenseLayer(channels, stream, earlier, pooling=pooling, down_kernel=down_kernel)
-                for stream in STREAMS
-            )
+            nn.ModuleList(DenseLayer(channels, stream, earlier, options) for stream in STREAMS)
             for earlier in range(1, dense_layers + 1)
         )
 

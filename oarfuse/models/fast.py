@@ -54,28 +54,20 @@ def _convolve(rows: Tensor, conv: nn.Conv3d) -> Tensor:
     return convolve_rows(rows, conv.weight, conv.bias, stride=conv.stride[0])
 
 
-def _interpolation_matrix(
-    size: int, factor: int, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Return ``(factor * size, size)``: linear interpolation of one axis as a matrix."""
-    if torch.compiler.is_compiling():  # a side may be a symbol there, and the rest is compiled away
-        return _make_interpolation_matrix(size, factor, dtype, device)
-    return _cached_interpolation_matrix(size, factor, dtype, device)
-
-
 @lru_cache(maxsize=64)
-def _cached_interpolation_matrix(
+def _cached_interpolation(
     size: int, factor: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     # A matrix first made while predicting must serve training too: no inference-mode tensor.
     with torch.inference_mode(False):
-        return _make_interpolation_matrix(size, factor, dtype, device)
+        return _interpolation(size, factor, dtype, device)
 
 
-def _make_interpolation_matrix(
-    size: int, factor: int, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Place i lies at (i + 1/2) / factor - 1/2 between two voxels, or on the first or last one."""
+def _interpolation(size: int, factor: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return ``(factor * size, size)``: linear interpolation of one axis as a matrix.
+
+    Place i lies at (i + 1/2) / factor - 1/2 between two voxels, or on the first or last one.
+    """
     place = ((torch.arange(factor * size, device=device) + 0.5) / factor - 0.5).clamp(0, size - 1)
     voxel = torch.arange(size, device=device)
     return (1 - (place[:, None] - voxel).abs()).clamp(min=0).to(dtype)
@@ -84,9 +76,11 @@ def _make_interpolation_matrix(
 def add_interpolated(total: Tensor, rows: Tensor, factor: int) -> Tensor:
     """Return ``total + trilinear(rows)``; `rows` is `factor` times smaller along D, H and W."""
     batch, depth, height, width, channels = rows.shape
+    # While compiling a side may be a symbol, and making the matrix is compiled away.
+    make = _interpolation if torch.compiler.is_compiling() else _cached_interpolation
 
     def along(size: int) -> Tensor:
-        return _interpolation_matrix(size, factor, rows.dtype, rows.device)
+        return make(size, factor, rows.dtype, rows.device)
 
     # The smallest tensors first; the last product, along D, adds to the total as it writes.
     rows = along(width) @ rows.reshape(-1, width, channels)
@@ -240,7 +234,8 @@ class FastFocalFuse(FocalFuse):
         outputs = []
         for a, stream in streams.items():
             contexts = [level[a] for level in history[1:]]
-            gathered = _gated_sum(stream, first[a], contexts, self.global_context)  # Eq. 3 and 4
+            # Eq. 3 and 4
+            gathered = _gated_sum(stream, first[a], contexts, self.options.global_context)
             modulator = _apply(gathered, stream.modulate)
             outputs.append(to_volume(modulate(modulator, _apply(inputs[a], stream.query))))  # Eq. 5
         return outputs

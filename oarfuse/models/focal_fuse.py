@@ -10,17 +10,69 @@ of the input's resolution. A "Linear" layer on a volume is a 1x1x1 convolution.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oarfuse.errors import OarfuseError
-from oarfuse.models.encoder_decoder import STREAMS, TrustedConv3d
+from oarfuse.models.encoder_decoder import STREAMS
+from oarfuse.models.kernels.layers import TrustedConv3d
 
 Pooling = Literal["avg", "max"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangeOptions:
+    """How the streams exchange maps, where the paper leaves it open.
+
+    Attributes
+    ----------
+    pooling
+        ``"avg"`` or ``"max"``: what follows the strided convolution on the way down.
+    down_kernel
+        Kernel of that convolution, 3 or 5.
+    """
+
+    pooling: Pooling = "avg"
+    down_kernel: int = 3
+
+    def __post_init__(self) -> None:
+        if self.pooling not in ("avg", "max"):
+            raise OarfuseError(f"pooling is {self.pooling!r}: choose 'avg' or 'max'.")
+        if self.down_kernel not in (3, 5):
+            raise OarfuseError(f"down_kernel is {self.down_kernel!r}: choose 3 or 5.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FocalFuseOptions(ExchangeOptions):
+    """The focal-fuse block's options, `ExchangeOptions` included.
+
+    Attributes
+    ----------
+    focal_levels
+        N in 1..4: how often the streams exchange maps. The paper never states it.
+    exchange, gates, global_context
+        Switches for ablations: the cross-scale exchange, the gates of Eq. 3 (without them every
+        level counts the same), and level N+1, the global average pool.
+
+    Raises
+    ------
+    OarfuseError
+        If a value is out of range.
+    """
+
+    focal_levels: int = 2
+    exchange: bool = True
+    gates: bool = True
+    global_context: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.focal_levels not in (1, 2, 3, 4):
+            raise OarfuseError(f"focal_levels is {self.focal_levels!r}: choose 1, 2, 3 or 4.")
 
 
 @dataclass
@@ -72,10 +124,8 @@ class Resample(nn.Module):
         Channels of the source stream; they do not change.
     source, target
         Stream numbers in 1..4, different from each other.
-    pooling
-        ``"avg"`` or ``"max"``; the paper names neither.
-    down_kernel
-        Kernel of the strided convolution (odd).
+    pooling, down_kernel
+        See `ExchangeOptions`.
     """
 
     def __init__(
@@ -116,6 +166,8 @@ class CrossScaleMix(nn.Module):
         ``(C_1, C_2, C_3, C_4)``.
     stream
         The stream ``a`` that this layer belongs to.
+    options
+        How the other streams' maps are resampled.
     own_inputs
         How many maps of the own stream are concatenated (1 in the focal-fuse block; in 3D-MSF's
         dense block one more for each layer).
@@ -127,21 +179,19 @@ class CrossScaleMix(nn.Module):
         self,
         channels: Sequence[int],
         stream: int,
-        own_inputs: int = 1,
+        options: ExchangeOptions,
         *,
+        own_inputs: int = 1,
         exchange: bool = True,
-        pooling: Pooling = "avg",
-        down_kernel: int = 3,
     ) -> None:
         super().__init__()
         self.stream = stream
         others = [other for other in STREAMS if other != stream] if exchange else []
-        self.resample = nn.ModuleDict(
-            {
-                str(other): Resample(channels[other - 1], other, stream, pooling, down_kernel)
-                for other in others
-            }
-        )
+        self.resample = nn.ModuleDict()
+        for b in others:
+            self.resample[str(b)] = Resample(
+                channels[b - 1], b, stream, options.pooling, options.down_kernel
+            )
         width = channels[stream - 1]
         total = own_inputs * width + sum(channels[other - 1] for other in others)
         self.mix = nn.Conv3d(total, width, kernel_size=1)
@@ -154,45 +204,13 @@ class CrossScaleMix(nn.Module):
         return self.mix(torch.cat(parts, dim=1))  # (B, up to 240, D_a, H_a, W_a) -> (B, C_a, ..)
 
 
-@dataclass(frozen=True)
-class FocalFuseOptions:
-    """The focal-fuse block's options, as `FocalFuse` describes them.
-
-    Raises
-    ------
-    OarfuseError
-        If a value is out of range.
-    """
-
-    focal_levels: int = 2
-    exchange: bool = True
-    gates: bool = True
-    global_context: bool = True
-    pooling: Pooling = "avg"
-    down_kernel: int = 3
-
-    def __post_init__(self) -> None:
-        if self.focal_levels not in (1, 2, 3, 4):
-            raise OarfuseError(f"focal_levels is {self.focal_levels!r}: choose 1, 2, 3 or 4.")
-        if self.pooling not in ("avg", "max"):
-            raise OarfuseError(f"pooling is {self.pooling!r}: choose 'avg' or 'max'.")
-        if self.down_kernel not in (3, 5):
-            raise OarfuseError(f"down_kernel is {self.down_kernel!r}: choose 3 or 5.")
-
-
 class FocalLevel(nn.Module):
     """``F[a,l] = GELU(DWConv3(Conv1(F[a,l-1], F[b,l-1], F[c,l-1], F[d,l-1])))`` (Eq. 2)."""
 
     def __init__(self, channels: Sequence[int], stream: int, options: FocalFuseOptions) -> None:
         super().__init__()
         width = channels[stream - 1]
-        self.fuse = CrossScaleMix(
-            channels,
-            stream,
-            exchange=options.exchange,
-            pooling=options.pooling,
-            down_kernel=options.down_kernel,
-        )
+        self.fuse = CrossScaleMix(channels, stream, options, exchange=options.exchange)
         self.depthwise = TrustedConv3d(width, width, kernel_size=3, padding=1, groups=width)
 
     def forward(self, previous: Mapping[int, Tensor]) -> Tensor:
@@ -224,33 +242,22 @@ class FocalFuse(nn.Module):
     ----------
     channels
         ``(C_1, C_2, C_3, C_4)``.
-    focal_levels
-        N in 1..4: how often the streams exchange maps. The paper never states it.
-    exchange, gates, global_context
-        Switches for ablations: the cross-scale exchange, the gates of Eq. 3 (without them every
-        level counts the same), and level N+1, the global average pool.
-    pooling, down_kernel
-        See `Resample`.
+    options
+        The block's options; the defaults when omitted.
+    **changes
+        Single options that differ from them, by the names of `FocalFuseOptions`'s attributes.
     """
 
     def __init__(
         self,
         channels: Sequence[int] = (16, 32, 64, 128),
-        *,
-        focal_levels: int = 2,
-        exchange: bool = True,
-        gates: bool = True,
-        global_context: bool = True,
-        pooling: Pooling = "avg",
-        down_kernel: int = 3,
+        options: FocalFuseOptions | None = None,
+        **changes: Any,
     ) -> None:
         super().__init__()
-        options = FocalFuseOptions(
-            focal_levels, exchange, gates, global_context, pooling, down_kernel
-        )
-        self.focal_levels = focal_levels
-        self.global_context = global_context
-        self.streams = nn.ModuleList(FocalStream(channels, a, options) for a in STREAMS)
+        self.options = replace(options or FocalFuseOptions(), **changes)
+        self.focal_levels = self.options.focal_levels
+        self.streams = nn.ModuleList(FocalStream(channels, a, self.options) for a in STREAMS)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return ``[Y1, .., Y4]`` for ``[I1, .., I4]``, each ``(B, C_a, D_a, H_a, W_a)``."""
@@ -277,7 +284,7 @@ class FocalFuse(nn.Module):
 
         for a, stream in streams.items():
             contexts = maps.levels[a][1:]
-            if self.global_context:
+            if self.options.global_context:
                 maps.global_context[a] = newest[a].mean(dim=(2, 3, 4), keepdim=True)
                 contexts = [*contexts, maps.global_context[a]]
             if stream.gate is not None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, TypeVar
 
 from torch import Tensor, nn
 
-from oarfuse.models.encoder_decoder import Decoder, Encoder, channels_last, check_volume
+from oarfuse.errors import OarfuseError
+from oarfuse.models.encoder_decoder import Decoder, Encoder
+from oarfuse.models.kernels import channels_last
+
+Block = Literal["fast", "readable"]
+Kind = TypeVar("Kind", bound=nn.Module)
 
 
 class FusionNet(nn.Module):
@@ -64,3 +70,24 @@ class FusionNet(nn.Module):
         features, bottleneck = self.encode(volume)
         logits: Tensor | list[Tensor] = self.decoder(self.fuse(features), bottleneck)
         return logits
+
+
+def choose_block(block: Block, *, fast: type[Kind], readable: type[Kind]) -> type[Kind]:
+    """Return the class for ``block="fast"`` or ``"readable"``; `OarfuseError` for another word."""
+    if block not in ("fast", "readable"):
+        raise OarfuseError(f"block is {block!r}: choose 'fast' or 'readable'.")
+    return fast if block == "fast" else readable
+
+
+def check_volume(volume: Tensor, in_channels: int, divisor: int = 16) -> None:
+    """Raise `OarfuseError` unless `volume` is ``(B, in_channels, D, H, W)`` and sides divide."""
+    if volume.ndim != 5 or volume.shape[1] != in_channels:
+        raise OarfuseError(
+            f"The network takes (B, {in_channels}, D, H, W), not {tuple(volume.shape)}: "
+            f"add the batch and channel axes, or build it with another in_channels."
+        )
+    if any(side == 0 or side % divisor for side in volume.shape[2:]):
+        raise OarfuseError(
+            f"The volume's sides are {tuple(volume.shape[2:])}, but each must divide by {divisor}: "
+            f"pad or crop it, for instance with monai.transforms.DivisiblePad(k={divisor})."
+        )

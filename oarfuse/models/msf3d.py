@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from oarfuse.models.dense_fuse import DenseFuse
-from oarfuse.models.encoder_decoder import Block, choose_block
 from oarfuse.models.fast import FastDenseFuse
 from oarfuse.models.focal_fuse import Pooling
-from oarfuse.models.fusion_net import FusionNet
+from oarfuse.models.fusion_net import Block, FusionNet, choose_block
 
 
 class MSF3D(FusionNet):
@@ -36,9 +35,9 @@ class MSF3D(FusionNet):
         down_kernel: int = 3,
         deep_supervision: bool = False,
     ) -> None:
-        chosen = choose_block(block, fast=FastDenseFuse, readable=DenseFuse)
+        kind = choose_block(block, fast=FastDenseFuse, readable=DenseFuse)
         super().__init__(
-            partial(chosen, dense_layers=dense_layers, pooling=pooling, down_kernel=down_kernel),
+            partial(kind, dense_layers=dense_layers, pooling=pooling, down_kernel=down_kernel),
             in_channels,
             num_classes,
             width=width,

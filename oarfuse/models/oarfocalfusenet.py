@@ -7,10 +7,9 @@ from typing import cast
 
 from torch import Tensor
 
-from oarfuse.models.encoder_decoder import Block, choose_block
 from oarfuse.models.fast import FastFocalFuse
-from oarfuse.models.focal_fuse import FocalFuse, FocalFuseMaps, Pooling
-from oarfuse.models.fusion_net import FusionNet
+from oarfuse.models.focal_fuse import FocalFuse, FocalFuseMaps, FocalFuseOptions, Pooling
+from oarfuse.models.fusion_net import Block, FusionNet, choose_block
 
 
 class OARFocalFuseNet(FusionNet):
@@ -23,7 +22,7 @@ class OARFocalFuseNet(FusionNet):
     block
         ``"fast"`` or ``"readable"``: the same parameters and results (`oarfuse.models.fast`).
     focal_levels, exchange, gates, global_context, pooling, down_kernel
-        The focal-fuse block's options: see `oarfuse.models.focal_fuse.FocalFuse`.
+        See `oarfuse.models.focal_fuse.FocalFuseOptions`.
     """
 
     def __init__(
@@ -41,17 +40,16 @@ class OARFocalFuseNet(FusionNet):
         down_kernel: int = 3,
         deep_supervision: bool = False,
     ) -> None:
-        chosen = choose_block(block, fast=FastFocalFuse, readable=FocalFuse)
+        options = FocalFuseOptions(
+            focal_levels=focal_levels,
+            exchange=exchange,
+            gates=gates,
+            global_context=global_context,
+            pooling=pooling,
+            down_kernel=down_kernel,
+        )
         super().__init__(
-            partial(
-                chosen,
-                focal_levels=focal_levels,
-                exchange=exchange,
-                gates=gates,
-                global_context=global_context,
-                pooling=pooling,
-                down_kernel=down_kernel,
-            ),
+            partial(choose_block(block, fast=FastFocalFuse, readable=FocalFuse), options=options),
             in_channels,
             num_classes,
             width=width,

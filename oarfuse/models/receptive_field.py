@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from oarfuse.errors import OarfuseError
-from oarfuse.models.encoder_decoder import STREAMS, InstanceNorm
+from oarfuse.models.encoder_decoder import STREAMS
+from oarfuse.models.kernels.layers import InstanceNorm
 
 Interval = tuple[int, int]
 Module = TypeVar("Module", bound=nn.Module)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from numbers import Integral, Real
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from oarfuse.errors import OarfuseError
 
@@ -65,24 +68,58 @@ def build_model(name: str, in_channels: int = 1, num_classes: int = 6, **options
             raise OarfuseError(f"{argument} is {value!r}: give a whole number of at least 1.")
     module, attribute = _BUILDERS[name].split(":")
     builder = getattr(import_module(module), attribute)
-    known = [
-        key
-        for key in inspect.signature(builder).parameters
-        if key not in ("in_channels", "num_classes")
-    ]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise OarfuseError(
-            f"The model {name!r} has no option {unknown[0]!r}: "
-            f"it takes {', '.join(known) or 'none'}."
-        )
+    _check_options(name, options, inspect.signature(builder, eval_str=True).parameters)
     try:
         return builder(in_channels=in_channels, num_classes=num_classes, **options)
-    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        if not options:
-            raise
-        said = ", ".join(f"{key}={value!r}" for key, value in options.items())
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        wrong = [key for key, value in options.items() if _out_of_range(key, value)]
+        if not wrong:
+            raise  # a bug keeps its name and trace
         reason = str(error).partition("\n")[0]
         raise OarfuseError(
-            f"The model {name!r} cannot be built with {said} ({reason}): mend these options."
+            f"{wrong[0]} is {options[wrong[0]]!r}, which is out of range for the model {name!r} "
+            f"({reason}): mend this option."
         ) from error
+
+
+def _check_options(
+    name: str, options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]
+) -> None:
+    """Raise `OarfuseError` if an option's name or type is not in the builder's signature."""
+    known = [key for key in parameters if key not in ("in_channels", "num_classes")]
+    for key in sorted(set(options) - set(known)):
+        raise OarfuseError(
+            f"The model {name!r} has no option {key!r}: it takes {', '.join(known) or 'none'}."
+        )
+    for key, value in options.items():
+        kind = parameters[key].annotation
+        if not _fits(value, kind):
+            wanted = inspect.formatannotation(kind).replace("collections.abc.", "")
+            raise OarfuseError(
+                f"{key} is {value!r}, but the model {name!r} takes {wanted}: mend this option."
+            )
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value has an annotation's type; words of a choice are the builder's to check."""
+    inner = get_args(kind)
+    if isinstance(kind, UnionType):
+        return any(_fits(value, one) for one in inner)
+    if get_origin(kind) is Sequence:
+        return isinstance(value, list | tuple) and all(_fits(item, inner[0]) for item in value)
+    if get_origin(kind) is Literal:
+        return True
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, {int: Integral, float: Real}.get(kind, kind))
+
+
+def _out_of_range(key: str, value: Any) -> bool:
+    """Whether an option is what no builder takes: a count below 1, or a dropout above 1."""
+    if isinstance(value, list | tuple):
+        return any(_out_of_range(key, item) for item in value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if key == "dropout":
+        return not 0 <= value <= 1
+    return value < (1 if isinstance(value, int) else 0)

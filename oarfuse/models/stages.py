@@ -1,18 +1,19 @@
-"""Fig. 1 of the paper, drawn from a live model: shapes, parameters and work of every stage."""
+"""Fig. 1 of the paper, read from a live model: shapes, parameters and work of every stage."""
 
 from __future__ import annotations
 
 import copy
 import types
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from oarfuse.errors import OarfuseError
+from oarfuse.models.cost import count_parameters, counted
 from oarfuse.models.dense_fuse import DenseFuse
+from oarfuse.models.encoder_decoder import STREAMS
 from oarfuse.models.focal_fuse import FocalFuse
 
 Kind = Literal["encoder", "fuse", "decoder", "head"]
@@ -36,8 +37,7 @@ class Stage:
     params
         Trainable and other parameters of the stage.
     gflops
-        Work of its convolutions in a forward pass of one case, 1e9 operations; a multiplication
-        and an addition count as two.
+        Its share of `oarfuse.models.cost.gflops`, for one case.
     steps
         For a `fuse` stage: how often the streams exchange maps (focal levels, dense layers).
     symbol
@@ -56,34 +56,6 @@ class Stage:
     symbol: str = ""
     exchange: bool = True
     gated: bool = False
-
-
-def conv_flops(conv: nn.Module, given: Tensor, made: Tensor) -> int:
-    """Return the operations of one (transposed) convolution, two per multiply-add.
-
-    A convolution visits every output element with `C_in / groups * kernel` products; a transposed
-    one scatters every input element into `C_out / groups * kernel` places.
-    """
-    assert isinstance(conv, (nn.Conv3d, nn.ConvTranspose3d))
-    kernel = 1
-    for side in conv.kernel_size:
-        kernel *= side
-    if isinstance(conv, nn.ConvTranspose3d):
-        return 2 * given.numel() * (conv.out_channels // conv.groups) * kernel
-    return 2 * made.numel() * (conv.in_channels // conv.groups) * kernel
-
-
-def _fusion_facts(fuse: Any) -> dict[str, Any]:
-    """Return how a fusion block's streams are joined, as fields of `Stage`."""
-    if isinstance(fuse, DenseFuse):
-        return {"steps": len(fuse.layers), "symbol": "I"}
-    first = fuse.streams[0]
-    return {
-        "steps": fuse.focal_levels,
-        "symbol": "F",
-        "exchange": len(first.levels[0].fuse.resample) > 0,
-        "gated": first.gate is not None,
-    }
 
 
 def trace_stages(model: nn.Module, size: Sequence[int] = (128, 128, 128)) -> list[Stage]:
@@ -105,65 +77,45 @@ def trace_stages(model: nn.Module, size: Sequence[int] = (128, 128, 128)) -> lis
             f"{type(model).__name__} has no encoder, fuse and decoder stages to trace: "
             "build oarfocalfusenet or msf3d."
         )
-    if len(size) != 3:
-        raise OarfuseError(f"size is {tuple(size)}: give three sides (D, H, W).")
-    ghost: Any = copy.deepcopy(model).to("meta").eval()
+    ghost: Any = copy.deepcopy(model).to("meta")
     ghost.fuse.forward = types.MethodType(readable.forward, ghost.fuse)
+    shapes: dict[str, tuple[int, int, int, int]] = {}
 
-    flops: dict[str, int] = {}
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def count(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            flops[name] = flops.get(name, 0) + conv_flops(module, inputs[0], output)
-
-        return hook
-
-    def record(name: str) -> Any:
+    def record(module: nn.Module, *names: str) -> None:
         def hook(_module: nn.Module, _inputs: Any, output: Tensor | list[Tensor]) -> None:
-            if isinstance(output, Tensor):
-                shapes[name] = tuple(output.shape[1:])
-            else:
-                for number, part in enumerate(output, start=1):
-                    shapes[f"{name}.{number}"] = tuple(part.shape[1:])
+            maps = [output] if isinstance(output, Tensor) else output
+            for name, map_ in zip(names, maps, strict=True):
+                _, c, d, h, w = map_.shape
+                shapes[name] = (c, d, h, w)
 
-        return hook
+        module.register_forward_hook(hook)
 
-    for name, module in ghost.named_modules():
-        if isinstance(module, (nn.Conv3d, nn.ConvTranspose3d)):
-            module.register_forward_hook(count(f"{name}."))
-    for number, block in enumerate(ghost.encoder.blocks, start=1):
-        block.register_forward_hook(record(f"encoder.{number}"))
-    for number, block in enumerate(ghost.decoder.blocks, start=1):
-        block.register_forward_hook(record(f"decoder.{number}"))
-    ghost.fuse.register_forward_hook(record("fuse"))
-    ghost.decoder.head.register_forward_hook(record("head"))
-    with torch.no_grad():
-        ghost(torch.empty((1, ghost.in_channels, *size), device="meta"))
+    record(ghost.encoder, *(f"I{a}" for a in (*STREAMS, 5)))
+    record(ghost.fuse, *(f"Y{a}" for a in STREAMS))
+    for x, block in zip(STREAMS, ghost.decoder.blocks, strict=True):
+        record(block, f"D{x}")
+    record(ghost.decoder.head, "logits")
+    counts = counted(ghost, size, ghost.in_channels).get_flop_counts()
 
-    fusion = _fusion_facts(ghost.fuse)
-    params = {name: parameter.numel() for name, parameter in ghost.named_parameters()}
+    def stage(name: str, kind: Kind, stream: int, *parts: str, **fusion: Any) -> Stage:
+        """Add up the layers whose names start with one of `parts`."""
+        params = flops = 0
+        for key, layer in ghost.named_modules():
+            if key.startswith(parts) and not list(layer.children()):
+                params += count_parameters(layer)
+                flops += sum(counts.get(f"{type(model).__name__}.{key}", {}).values())
+        return Stage(name, kind, stream, shapes[name], params, flops / 1e9, **fusion)
 
-    def total(table: dict[str, int], prefixes: Sequence[str]) -> int:
-        return sum(n for name, n in table.items() if any(name.startswith(p) for p in prefixes))
-
-    def stage(name: str, kind: Kind, stream: int, key: str, prefixes: Sequence[str]) -> Stage:
-        c, d, h, w = shapes[key]
-        numbers = total(params, prefixes), total(flops, prefixes) / 1e9
-        plain = Stage(name, kind, stream, (c, d, h, w), *numbers)
-        return replace(plain, **fusion) if kind == "fuse" else plain
-
-    stages = [
-        stage(f"I{a}", "encoder", a, f"encoder.{a}", [f"encoder.blocks.{a - 1}."])
-        for a in range(1, len(ghost.encoder.blocks) + 1)
-    ]
-    for a in range(1, 5):
-        if readable is DenseFuse:
-            prefixes = [f"fuse.layers.{layer}.{a - 1}." for layer in range(len(ghost.fuse.layers))]
+    stages = [stage(f"I{a}", "encoder", a, f"encoder.blocks.{a - 1}.") for a in (*STREAMS, 5)]
+    for a in STREAMS:
+        if isinstance(fuse, DenseFuse):
+            parts = [f"fuse.layers.{layer}.{a - 1}." for layer in range(len(fuse.layers))]
+            fusion: dict[str, Any] = {"steps": len(parts), "symbol": "I"}
         else:
-            prefixes = [f"fuse.streams.{a - 1}."]
-        stages.append(stage(f"Y{a}", "fuse", a, f"fuse.{a}", prefixes))
-    for x in range(len(ghost.decoder.blocks), 0, -1):
-        stages.append(stage(f"D{x}", "decoder", x, f"decoder.{x}", [f"decoder.blocks.{x - 1}."]))
-    stages.append(stage("logits", "head", 1, "head", ["decoder.head."]))
-    return stages
+            options = ghost.fuse.options
+            parts = [f"fuse.streams.{a - 1}."]
+            fusion = {"steps": options.focal_levels, "symbol": "F"}
+            fusion |= {"exchange": options.exchange, "gated": options.gates}
+        stages.append(stage(f"Y{a}", "fuse", a, *parts, **fusion))
+    stages += [stage(f"D{x}", "decoder", x, f"decoder.blocks.{x - 1}.") for x in reversed(STREAMS)]
+    return [*stages, stage("logits", "head", 1, "decoder.head")]

@@ -89,7 +89,7 @@ def test_dense_fuse(layers: int, pooling: str) -> None:
 @pytest.mark.parametrize("channels", [3, 16, 48])
 def test_depthwise_gradients(channels: int, kernel: int, stride: int) -> None:
     torch.manual_seed(0)
-    conv = nn.Conv3d(
+    conv: Any = nn.Conv3d(
         channels, channels, kernel, stride=stride, padding=kernel // 2, groups=channels
     )
     volume = torch.randn(2, channels, 6, 8, 10)
@@ -113,7 +113,7 @@ def test_bfloat16_depthwise_gradients_of_thin_maps(
     sides: tuple[int, int, int], kernel: int, stride: int
 ) -> None:
     torch.manual_seed(0)
-    conv = nn.Conv3d(16, 16, kernel, stride=stride, padding=kernel // 2, groups=16)
+    conv: Any = nn.Conv3d(16, 16, kernel, stride=stride, padding=kernel // 2, groups=16)
     with torch.no_grad():  # both precisions start from the same numbers
         conv.weight.copy_(conv.weight.bfloat16())
     volume = torch.randn(2, 16, *sides).bfloat16().contiguous(memory_format=torch.channels_last_3d)
@@ -177,4 +177,4 @@ def test_training_works_after_predicting_at_the_same_size() -> None:
     with torch.inference_mode():  # the first call at this size fills the cache of matrices
         block(maps)
     sum(y.sum() for y in block(maps)).backward()
-    assert block.streams[3].project.weight.grad is not None
+    assert block.by_number()[4].project.weight.grad is not None

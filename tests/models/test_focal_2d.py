@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from scipy.special import erf
 
 from oarfuse.errors import OarfuseError
 from oarfuse.models.fast import FastFocalFuse
-from oarfuse.models.focal_fuse import FocalFuse, FocalStream
+from oarfuse.models.focal_fuse import FocalFuse
 from oarfuse.models.focalnet import as_focalnet
 
 CHANNELS = (4, 8, 16, 32)
@@ -26,16 +28,16 @@ def images() -> list[torch.Tensor]:
     ]
 
 
-def numbers(conv: torch.nn.Conv3d) -> tuple[np.ndarray, np.ndarray]:
+def numbers(conv: Any) -> tuple[np.ndarray, np.ndarray]:
     """A convolution's weight without its unused axes, and its bias, in float64."""
     weight = conv.weight.detach().numpy().astype(float)
     return np.squeeze(weight), conv.bias.detach().numpy().astype(float)
 
 
-def focal_modulation_2d(image: np.ndarray, stream: FocalStream) -> np.ndarray:
+def focal_modulation_2d(image: np.ndarray, stream: Any) -> np.ndarray:
     """Compute focal modulation of one image (C, H, W) with NumPy and SciPy alone."""
 
-    def linear(features: np.ndarray, conv: torch.nn.Conv3d) -> np.ndarray:
+    def linear(features: np.ndarray, conv: Any) -> np.ndarray:
         weight, bias = numbers(conv)
         return np.tensordot(weight, features, axes=1) + bias[:, None, None]
 
@@ -63,7 +65,7 @@ def test_agrees_with_an_independent_2d_computation(block: type[FocalFuse], level
     torch.manual_seed(levels)
     fuse = block(CHANNELS, focal_levels=levels, exchange=False)
     inputs = images()
-    for stream, image, output in zip(fuse.streams, inputs, fuse(inputs), strict=True):
+    for stream, image, output in zip(fuse.by_number().values(), inputs, fuse(inputs), strict=True):
         for sample, ours in zip(image, output, strict=True):
             expected = focal_modulation_2d(sample[:, 0].numpy().astype(float), stream)
             np.testing.assert_allclose(ours[:, 0].detach(), expected, rtol=1e-4, atol=1e-5)
@@ -74,7 +76,8 @@ def plain_block(levels: int) -> FocalFuse:
     torch.manual_seed(levels)
     fuse = FocalFuse(CHANNELS, focal_levels=levels, exchange=False)
     with torch.no_grad():
-        for stream in fuse.streams:
+        for stream in fuse.by_number().values():
+            level: Any
             for level in stream.levels:
                 mix = level.fuse.mix
                 mix.weight[..., 0, 0, 0] = torch.eye(mix.out_channels)
@@ -87,7 +90,7 @@ def plain_block(levels: int) -> FocalFuse:
 def test_agrees_with_timms_focalnet_block(levels: int) -> None:
     fuse = plain_block(levels)
     inputs = images()
-    for stream, image, output in zip(fuse.streams, inputs, fuse(inputs), strict=True):
+    for stream, image, output in zip(fuse.by_number().values(), inputs, fuse(inputs), strict=True):
         theirs = as_focalnet(stream)(image[:, :, 0])
         torch.testing.assert_close(output[:, :, 0], theirs, rtol=1e-4, atol=1e-5)
 
@@ -95,7 +98,8 @@ def test_agrees_with_timms_focalnet_block(levels: int) -> None:
 @pytest.mark.parametrize(
     "options", [{"gates": False}, {"global_context": False}, {"exchange": True}, {}]
 )
-def test_what_focalnet_cannot_do_is_refused(options: dict[str, bool]) -> None:
-    fuse = FocalFuse(CHANNELS, **({"exchange": False} | options))
+def test_what_focalnet_cannot_do_is_refused(options: dict[str, Any]) -> None:
+    options = {"exchange": False} | options
+    fuse = FocalFuse(CHANNELS, **options)
     with pytest.raises(OarfuseError, match="FocalNet"):
-        as_focalnet(fuse.streams[0])
+        as_focalnet(fuse.by_number()[1])

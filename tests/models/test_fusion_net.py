@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -13,6 +15,7 @@ from oarfuse import build_model
 from oarfuse.errors import OarfuseError
 from oarfuse.models.focal_fuse import FocalFuse, FocalFuseOptions
 from oarfuse.models.fusion_net import FusionNet
+from oarfuse.models.oarfocalfusenet import OARFocalFuseNet
 
 
 class AddFromBelow(nn.Module):
@@ -65,3 +68,22 @@ def test_the_proposed_network_is_a_fusion_net_with_the_focal_block() -> None:
 def test_options_out_of_range_are_refused_where_they_are_made(name: str, value: object) -> None:
     with pytest.raises(OarfuseError, match=f"{name} is "):
         FocalFuseOptions(**{name: value})  # type: ignore[arg-type]
+
+
+def test_the_options_go_through_whole_or_one_by_one() -> None:
+    options = FocalFuseOptions(focal_levels=3, gates=False, pooling="max")
+    block = FocalFuse((4, 8, 16, 32), options)
+    assert block.options == options
+    assert FocalFuse((4, 8, 16, 32), options, gates=True).options.gates
+    ours = OARFocalFuseNet(width=4, focal_levels=3, gates=False, pooling="max")
+    assert isinstance(ours.fuse, FocalFuse) and ours.fuse.options == options
+    block.load_state_dict(ours.fuse.state_dict())
+    with pytest.raises(TypeError, match="levels"):
+        FocalFuse(levels=3)
+
+
+def test_the_block_can_be_lifted_without_the_heavy_libraries() -> None:
+    heavy = {"monai", "timm", "lightning_fabric", "pandas", "nibabel"}
+    code = f"import sys, oarfuse.models.focal_fuse; print({heavy} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"

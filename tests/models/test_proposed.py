@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import oarfuse
-from oarfuse.models.encoder_decoder import (
-    Conv3x3x3,
-    InstanceNorm,
-    TrustedConv3d,
-    UpConv,
-    channels_last,
-)
+from oarfuse.models.encoder_decoder import Conv3x3x3, UpConv
 from oarfuse.models.focal_fuse import FocalFuse, Resample
+from oarfuse.models.kernels import channels_last
+from oarfuse.models.kernels.layers import InstanceNorm, TrustedConv3d
 
 PROPOSED = ("oarfocalfusenet", "msf3d")
 SIDES = (16, 32, 48)
@@ -35,7 +33,7 @@ def test_logits_have_the_input_grid(name: str, channels: int, classes: int, batc
 
 @pytest.mark.parametrize("block", ["fast", "readable"])
 def test_every_scale_has_its_shape(block: str) -> None:
-    model = oarfuse.build_model("oarfocalfusenet", block=block)
+    model: Any = oarfuse.build_model("oarfocalfusenet", block=block)
     *maps, bottleneck = model.encoder(torch.randn(1, 1, *SIDES))
     fused = model.fuse(maps)
     for a, (encoded, output) in enumerate(zip(maps, fused, strict=True)):
@@ -153,7 +151,7 @@ def test_eq_4_and_5_by_hand() -> None:
     with torch.no_grad():
         for parameter in block.parameters():
             parameter.zero_()
-        stream = block.streams[0]
+        stream: Any = block.streams[0]
         stream.project.weight.fill_(2.0)  # F0 = 2 I
         stream.levels[0].fuse.mix.weight.fill_(1.0)
         stream.levels[0].depthwise.weight[..., 1, 1, 1] = 1.0  # F1 = GELU(F0)
@@ -296,7 +294,7 @@ def test_bfloat16_kernel_gradients_of_thin_maps(sides: tuple[int, int, int], cha
         ("darr", {}),
     ],
 )
-def test_bfloat16_in_networks_of_other_libraries(name: str, options: dict[str, object]) -> None:
+def test_bfloat16_in_networks_of_other_libraries(name: str, options: dict[str, Any]) -> None:
     """All their convolutions are guarded; the widest that keeps its sides is tried on thin maps."""
     model = oarfuse.build_model(name, **options)
     convs = [module for module in model.modules() if isinstance(module, nn.Conv3d)]
@@ -349,6 +347,7 @@ def test_doubling_has_pytorchs_values_and_gradients() -> None:
         x = volume.clone().requires_grad_()
         y = conv(x)
         (y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum().backward()
+        assert conv.bias is not None
         found.append((y.detach(), x.grad, conv.weight.grad, conv.bias.grad))
     for mine, theirs in zip(*found, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-4)

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from oarfuse.errors import OarfuseError
-from oarfuse.models.encoder_decoder import trust_gradients
+from oarfuse.models.kernels.layers import trust_gradients
+
+
+def pad_far_ends(volume: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
+    """Continue the last axes up to `sides` with their last voxel; the near ends stay in place.
+
+    Parameters
+    ----------
+    volume : torch.Tensor
+        (B, C, D, H, W) or (N, C, H, W).
+    sides : sequence of int
+        Wanted D, H, W or H, W; none smaller than there.
+    """
+    missing = [want - side for want, side in zip(sides, volume.shape[2:], strict=True)]
+    if not any(missing):
+        return volume
+    # F.pad counts from the last axis: (W before, W after, H before, H after, ...).
+    return F.pad(volume, [n for far in reversed(missing) for n in (0, far)], mode="replicate")
+
+
+def check_axes(volume: torch.Tensor) -> None:
+    """Raise `OarfuseError` unless the volume has the five axes (B, C, D, H, W)."""
+    if volume.dim() != 5:
+        raise OarfuseError(
+            f"the model takes a volume (B, C, D, H, W) and got {tuple(volume.shape)}: "
+            "add the missing batch or channel axis."
+        )
 
 
 class AnySize(nn.Module):
@@ -33,17 +61,7 @@ class AnySize(nn.Module):
         self.multiple = multiple
 
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
-        """Segment a volume.
-
-        Parameters
-        ----------
-        volume : torch.Tensor
-            (B, C, D, H, W), any D, H, W that are not all within one multiple.
-
-        Returns
-        -------
-        torch.Tensor
-            Logits (B, num_classes, D, H, W) on the grid of the input.
+        """Logits (B, num_classes, D, H, W) of a (B, C, D, H, W) volume.
 
         Raises
         ------
@@ -51,20 +69,13 @@ class AnySize(nn.Module):
             If the input is not five-dimensional, or so small that a single voxel would be left
             at the deepest level, where instance normalisation has nothing to average over.
         """
-        if volume.dim() != 5:
-            raise OarfuseError(
-                f"the model takes a volume (B, C, D, H, W) and got {tuple(volume.shape)}: "
-                "add the missing batch or channel axis."
-            )
+        check_axes(volume)
         size = volume.shape[2:]
         if all(side <= self.multiple for side in size):
             raise OarfuseError(
                 f"a volume of {tuple(size)} voxels leaves one voxel at the deepest level: "
                 f"use a patch with at least one side above {self.multiple}."
             )
-        missing = [-side % self.multiple for side in size]
-        if any(missing):
-            # F.pad counts from the last axis: (W before, W after, H before, H after, ...).
-            volume = F.pad(volume, [0, missing[2], 0, missing[1], 0, missing[0]], mode="replicate")
-        logits = self.network(volume)
+        multiples = [side + -side % self.multiple for side in size]
+        logits = self.network(pad_far_ends(volume, multiples))
         return logits[:, :, : size[0], : size[1], : size[2]]

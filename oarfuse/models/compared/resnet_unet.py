@@ -8,7 +8,7 @@ channels, skips at 1/16, 1/8, 1/4 and 1/2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -100,15 +100,32 @@ class ResNetUNet(nn.Module):
         return self.head(x)
 
 
-def r50_unet(
-    *,
-    in_channels: int = 1,
-    num_classes: int = 9,
-    resize_to: int | None = None,
-    decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
-    pretrained: bool = False,
-) -> SliceWise:
-    """U-Net with a ResNet-50 encoder, 32.5 M parameters.
+def _builder(name: str, summary: str, *, attention: bool) -> Callable[..., SliceWise]:
+    """One of the two builders: they differ in the gates on the skips alone."""
+
+    def build(
+        *,
+        in_channels: int = 1,
+        num_classes: int = 9,
+        resize_to: int | None = None,
+        decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
+        pretrained: bool = False,
+    ) -> SliceWise:
+        network = ResNetUNet(
+            in_channels=in_channels,
+            num_classes=num_classes,
+            decoder_channels=decoder_channels,
+            attention=attention,
+            pretrained=pretrained,
+        )
+        return SliceWise(network, 32, resize_to)
+
+    build.__name__ = build.__qualname__ = name
+    build.__doc__ = summary + _OPTIONS
+    return build
+
+
+_OPTIONS = """
 
     Parameters
     ----------
@@ -127,34 +144,13 @@ def r50_unet(
     OarfuseError
         If an option is out of range or the weights cannot be fetched.
     """
-    network = ResNetUNet(
-        in_channels=in_channels,
-        num_classes=num_classes,
-        decoder_channels=decoder_channels,
-        attention=False,
-        pretrained=pretrained,
-    )
-    return SliceWise(network, 32, resize_to)
 
-
-def r50_attnunet(
-    *,
-    in_channels: int = 1,
-    num_classes: int = 9,
-    resize_to: int | None = None,
-    decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
-    pretrained: bool = False,
-) -> SliceWise:
-    """Attention U-Net with a ResNet-50 encoder; parameters as :func:`r50_unet`.
-
-    The skips at 1/16, 1/8 and 1/4 pass an :class:`AttentionGate` whose gating signal is the
-    decoder's map one level below.
-    """
-    network = ResNetUNet(
-        in_channels=in_channels,
-        num_classes=num_classes,
-        decoder_channels=decoder_channels,
-        attention=True,
-        pretrained=pretrained,
-    )
-    return SliceWise(network, 32, resize_to)
+r50_unet = _builder(
+    "r50_unet", "U-Net with a ResNet-50 encoder, 32.5 M parameters.", attention=False
+)
+# The gating signal of each skip is the decoder's map one level below.
+r50_attnunet = _builder(
+    "r50_attnunet",
+    "Attention U-Net with a ResNet-50 encoder: its skips at 1/16, 1/8 and 1/4 are gated.",
+    attention=True,
+)

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from oarfuse.errors import OarfuseError
+from oarfuse.models.compared.anysize import check_axes, pad_far_ends
 
 
 class SliceWise(nn.Module):
@@ -59,11 +60,7 @@ class SliceWise(nn.Module):
         OarfuseError
             If the input is not five-dimensional.
         """
-        if volume.dim() != 5:
-            raise OarfuseError(
-                f"the model takes a volume (B, C, D, H, W) and got {tuple(volume.shape)}: "
-                "add the missing batch or channel axis."
-            )
+        check_axes(volume)
         batch, _, depth = volume.shape[:3]
         slices = volume.transpose(1, 2).flatten(0, 1)  # (B*D, C, H, W)
         if self.training:
@@ -83,7 +80,5 @@ class SliceWise(nn.Module):
             return F.interpolate(
                 self.network(zoomed), size=(height, width), mode="bilinear", align_corners=False
             )
-        missing_height, missing_width = -height % self.multiple, -width % self.multiple
-        if missing_height or missing_width:
-            slices = F.pad(slices, [0, missing_width, 0, missing_height], mode="replicate")
-        return self.network(slices)[:, :, :height, :width]
+        multiples = [side + -side % self.multiple for side in (height, width)]
+        return self.network(pad_far_ends(slices, multiples))[:, :, :height, :width]

@@ -1,15 +1,8 @@
-"""Which kernel runs where: the few operations for which PyTorch's own choice is slow.
+"""The few operations for which PyTorch's own choice of kernel is slow, or wrong.
 
-========================= ======================= ======================== =========================
-operation                 CPU                     GPU with Triton          any other device
-========================= ======================= ======================== =========================
-depth-wise 3x3x3          `cpu`: own gradients    `depthwise`              PyTorch, contiguous
-instance norm (and ReLU)  batch norm by sample    `norm`, ReLU included    batch norm by sample
-1x1x1 convolution of rows convolution             matrix product           matrix product
-========================= ======================= ======================== =========================
-
-`backend` decides, from the device and what works on it alone. Volumes are ``(B, C, D, H, W)`` in
-``channels_last_3d`` memory; their *rows* are the contiguous view ``(B, D, H, W, C)``.
+`backend` has the table of which kernel runs where; `layers` wraps them up as PyTorch's layers.
+Volumes are ``(B, C, D, H, W)`` in ``channels_last_3d`` memory; their *rows* are the contiguous view
+``(B, D, H, W, C)``.
 """
 
 from __future__ import annotations
@@ -38,8 +31,37 @@ def to_volume(rows: Tensor) -> Tensor:
     return rows.permute(0, 4, 1, 2, 3)
 
 
+def channels_last(volume: Tensor) -> Tensor:
+    """Return ``(B, C, D, H, W)`` in ``channels_last_3d`` memory, marked as such even for C = 1.
+
+    With one channel both layouts are the same bytes, and PyTorch takes the strides for the default
+    one; every later layer would then leave channels-last memory.
+    """
+    rows = to_rows(volume)
+    if volume.shape[1] == 1:
+        # A new last axis has stride 1. Strides given as numbers (`as_strided`) would stay those of
+        # the example's sides in a network that `torch.jit.trace` recorded.
+        rows = rows.squeeze(-1).unsqueeze(-1)
+    return to_volume(rows)
+
+
 def backend(device: torch.device, channels: int) -> Backend:
-    """Return which of the table's columns serves maps of so many channels on a device."""
+    """Return which column of this table serves maps of so many channels on a device.
+
+    =============================== ===================== ==================== ====================
+    operation                       ``"cpu"``             ``"triton"``         ``"torch"``
+    =============================== ===================== ==================== ====================
+    `depthwise_conv3d`              `cpu`: own gradients  `depthwise`, 3x3x3   PyTorch, contiguous
+    `instance_norm` (and ReLU)      batch norm by sample  `norm`               batch norm by sample
+    `linear`: 1x1x1 of rows         convolution           matrix product       matrix product
+    `layers.TrustedConv3d`          float32 if thin       contiguous if depth-wise on a GPU
+    `layers.QuickConvTranspose3d`   own bias gradient     PyTorch              PyTorch
+    sum of gated levels (`fast`)    matrix products       broadcast            broadcast
+    =============================== ===================== ==================== ====================
+
+    The last two columns differ in the first two rows only, so the others ask whether the device is
+    a CPU and never try Triton.
+    """
     if device.type == "cpu":
         return "cpu"
     power_of_two = channels > 0 and channels & (channels - 1) == 0

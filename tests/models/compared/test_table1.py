@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from monai.networks.nets import UNETR, AttentionUnet, BasicUNet, DynUNet, SwinUNETR
@@ -11,7 +13,7 @@ from oarfuse.models.compared import table1
 from oarfuse.models.compared.anysize import AnySize
 from tests.helpers.gradients import assert_every_parameter_trains
 
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "unet3d": {"features": (4, 4, 8, 8, 8)},
     "attunet": {"channels": (4, 4, 8, 8, 8)},
     "dynunet": {"filters": (4, 4, 8, 8, 8)},
@@ -32,7 +34,9 @@ def parameters(model: torch.nn.Module) -> int:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_gives_logits_on_the_grid_of_a_non_cubic_volume_and_trains_every_parameter(name):
+def test_gives_logits_on_the_grid_of_a_non_cubic_volume_and_trains_every_parameter(
+    name: str,
+) -> None:
     torch.manual_seed(0)
     model = getattr(table1, name)(in_channels=2, num_classes=3, **SMALL[name]).double()
     logits = model(torch.randn(2, 2, 32, 48, 40, dtype=torch.float64))
@@ -52,23 +56,23 @@ def test_gives_logits_on_the_grid_of_a_non_cubic_volume_and_trains_every_paramet
         ("swinunetr", {"feature_size": 24}, 15.703104),
     ],
 )
-def test_default_sizes(name, options, millions):
+def test_default_sizes(name: str, options: dict[str, Any], millions: float) -> None:
     with torch.device("meta"):
         model = getattr(table1, name)(**options)
     assert parameters(model) == round(millions * 1e6)
 
 
 @pytest.mark.parametrize(("name", "published"), [("unetr", 92.6e6), ("swinunetr", 62.2e6)])
-def test_size_is_within_two_percent_of_the_published_one(name, published):
+def test_size_is_within_two_percent_of_the_published_one(name: str, published: float) -> None:
     with torch.device("meta"):
         model = getattr(table1, name)()
     assert parameters(model) == pytest.approx(published, rel=0.02)
 
 
-def test_equals_the_plain_monai_network_with_the_same_weights():
+def test_equals_the_plain_monai_network_with_the_same_weights() -> None:
     torch.manual_seed(0)
     volume = torch.randn(1, 1, 32, 32, 64)
-    options = {"spatial_dims": 3, "in_channels": 1, "out_channels": 6}
+    options: dict[str, Any] = {"spatial_dims": 3, "in_channels": 1, "out_channels": 6}
     plain = {
         "unet3d": BasicUNet(features=(4, 4, 8, 8, 8, 4), **options),
         "dynunet": DynUNet(
@@ -93,7 +97,7 @@ def test_equals_the_plain_monai_network_with_the_same_weights():
             torch.testing.assert_close(ours(volume), network.eval()(volume))
 
 
-def test_unetr_is_monais_at_its_own_size_and_takes_others():
+def test_unetr_is_monais_at_its_own_size_and_takes_others() -> None:
     torch.manual_seed(0)
     network = UNETR(
         in_channels=1,
@@ -114,9 +118,10 @@ def test_unetr_is_monais_at_its_own_size_and_takes_others():
         assert ours(other_size).shape == (1, 6, 48, 32, 64)
 
 
-def test_unetr_position_embedding_keeps_a_linear_ramp_when_interpolated():
+def test_unetr_position_embedding_keeps_a_linear_ramp_when_interpolated() -> None:
     """Trilinear interpolation of a ramp along D is that ramp, away from the clamped ends."""
-    model = table1.unetr(**{**SMALL["unetr"], "patch_size": (64, 32, 32)}).network.eval()
+    unetr = table1.unetr(**{**SMALL["unetr"], "patch_size": (64, 32, 32)})
+    model: Any = unetr.network.eval()
     embedding = model.vit.patch_embedding
     ramp = torch.arange(4.0).view(1, 1, 4, 1, 1).expand(1, 24, 4, 2, 2)  # grid (4, 2, 2)
     with torch.no_grad():
@@ -131,11 +136,11 @@ def test_unetr_position_embedding_keeps_a_linear_ramp_when_interpolated():
     torch.testing.assert_close(along_d, expected)
 
 
-def test_padding_repeats_the_border_and_is_cropped_away():
+def test_padding_repeats_the_border_and_is_cropped_away() -> None:
     seen = []
 
     class Probe(torch.nn.Module):
-        def forward(self, volume):
+        def forward(self, volume: torch.Tensor) -> torch.Tensor:
             seen.append(volume)
             return volume
 
@@ -159,12 +164,12 @@ def test_padding_repeats_the_border_and_is_cropped_away():
         ("swinunetr", {"feature_size": 20}, "12"),
     ],
 )
-def test_bad_options_are_named(name, options, words):
+def test_bad_options_are_named(name: str, options: dict[str, Any], words: str) -> None:
     with pytest.raises(OarfuseError, match=words):
         getattr(table1, name)(**options)
 
 
-def test_input_that_cannot_be_segmented_is_named():
+def test_input_that_cannot_be_segmented_is_named() -> None:
     model = table1.dynunet(**SMALL["dynunet"])
     with pytest.raises(OarfuseError, match="batch or channel"):
         model(torch.zeros(1, 32, 32, 32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -27,8 +28,8 @@ from oarfuse.models.compared.transunet import CascadedUpsampler
 from oarfuse.models.compared.vit import TokenEncoder, without_class_token
 from tests.helpers.gradients import assert_every_parameter_trains
 
-SMALL_VIT = {"width": 24, "depth": 2, "heads": 2, "img_size": 32}
-TWO_D = {
+SMALL_VIT: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "img_size": 32}
+TWO_D: dict[str, dict[str, Any]] = {
     "r50_unet": {},
     "r50_attnunet": {},
     "vit_none": SMALL_VIT,
@@ -49,7 +50,7 @@ def open_residual_branches(model: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("name", TWO_D)
-def test_2d_methods_segment_a_non_cubic_volume_and_train_every_parameter(name):
+def test_2d_methods_segment_a_non_cubic_volume_and_train_every_parameter(name: str) -> None:
     torch.manual_seed(0)
     model = build_model(name, in_channels=2, num_classes=3, **TWO_D[name]).double()
     open_residual_branches(model)
@@ -60,7 +61,7 @@ def test_2d_methods_segment_a_non_cubic_volume_and_train_every_parameter(name):
 
 
 @pytest.mark.parametrize("name", ["vnet", "darr"])
-def test_3d_methods_segment_a_non_cubic_volume_and_train_every_parameter(name):
+def test_3d_methods_segment_a_non_cubic_volume_and_train_every_parameter(name: str) -> None:
     torch.manual_seed(0)
     model = build_model(name, num_classes=3).double()
     volume = torch.randn(1, 1, 32, 40, 33, dtype=torch.float64)
@@ -76,7 +77,7 @@ def test_3d_methods_segment_a_non_cubic_volume_and_train_every_parameter(name):
 # --- slices -----------------------------------------------------------------------------------
 
 
-def test_slicewise_equals_a_loop_over_slices_whatever_the_chunk():
+def test_slicewise_equals_a_loop_over_slices_whatever_the_chunk() -> None:
     torch.manual_seed(0)
     network = nn.Conv2d(2, 3, kernel_size=3, padding=1)
     volume = torch.randn(2, 2, 5, 16, 24)
@@ -89,11 +90,11 @@ def test_slicewise_equals_a_loop_over_slices_whatever_the_chunk():
         torch.testing.assert_close(model.train()(volume), loop)
 
 
-def test_slicewise_resizes_in_the_slice_only_and_comes_back():
+def test_slicewise_resizes_in_the_slice_only_and_comes_back() -> None:
     seen = []
 
     class Probe(nn.Module):
-        def forward(self, image):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
             seen.append(tuple(image.shape))
             return image
 
@@ -104,7 +105,7 @@ def test_slicewise_resizes_in_the_slice_only_and_comes_back():
     torch.testing.assert_close(logits[..., 4:-4], ramp[..., 4:-4], atol=2e-3, rtol=0)
 
 
-def test_slicewise_in_training_sees_all_slices_of_the_batch_at_once():
+def test_slicewise_in_training_sees_all_slices_of_the_batch_at_once() -> None:
     norm = nn.BatchNorm2d(1, momentum=1.0)
     volume = torch.randn(2, 1, 20, 8, 8)
     SliceWise(norm, multiple=8, slices_at_once=4).train()(volume)
@@ -115,7 +116,7 @@ def test_slicewise_in_training_sees_all_slices_of_the_batch_at_once():
 
 
 @pytest.mark.parametrize("hybrid", [False, True])
-def test_tokens_equal_timms_with_the_same_weights(hybrid):
+def test_tokens_equal_timms_with_the_same_weights(hybrid: bool) -> None:
     torch.manual_seed(0)
     ours = TokenEncoder(hybrid=hybrid, in_channels=3, **SMALL_VIT).eval()
     theirs = timm_import.load_timm().create_model(
@@ -137,7 +138,7 @@ def test_tokens_equal_timms_with_the_same_weights(hybrid):
     torch.testing.assert_close(tokens.flatten(2).transpose(1, 2), expected)
 
 
-def test_hybrid_skips_have_the_channels_and_sizes_of_the_paper():
+def test_hybrid_skips_have_the_channels_and_sizes_of_the_paper() -> None:
     encoder = TokenEncoder(hybrid=True, **SMALL_VIT).eval()
     with torch.no_grad():
         tokens, skips = encoder(torch.randn(1, 1, 64, 32))
@@ -145,7 +146,7 @@ def test_hybrid_skips_have_the_channels_and_sizes_of_the_paper():
     assert [tuple(skip.shape[1:]) for skip in skips] == [(512, 8, 4), (256, 16, 8), (64, 32, 16)]
 
 
-def test_weights_with_a_class_token_load_without_it():
+def test_weights_with_a_class_token_load_without_it() -> None:
     options = {"img_size": 32, "embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 0}
     trained = timm_import.load_timm().create_model("vit_base_patch16_224", in_chans=1, **options)
     encoder = TokenEncoder(hybrid=False, **SMALL_VIT)
@@ -153,10 +154,11 @@ def test_weights_with_a_class_token_load_without_it():
     torch.testing.assert_close(encoder.vit.pos_embed, trained.pos_embed[:, 1:])
 
 
-def test_resnet_encoder_equals_monais_with_the_same_weights():
+def test_resnet_encoder_equals_monais_with_the_same_weights() -> None:
     """The five maps of the R50 networks' encoder, from another implementation of ResNet-50."""
     torch.manual_seed(0)
-    encoder = build_model("r50_unet", in_channels=2).network.encoder.eval()
+    network: Any = build_model("r50_unet", in_channels=2).network
+    encoder = network.encoder.eval()
     open_residual_branches(encoder)
     theirs = ResNet(
         "bottleneck",
@@ -185,15 +187,15 @@ def test_resnet_encoder_equals_monais_with_the_same_weights():
         torch.testing.assert_close(stage, other)
 
 
-def test_cascaded_upsampler_multiplies_the_size_by_16():
+def test_cascaded_upsampler_multiplies_the_size_by_16() -> None:
     decoder = CascadedUpsampler(24, skip_channels=(5, 3)).eval()
     skips = [torch.randn(1, 5, 4, 6), torch.randn(1, 3, 8, 12)]
     assert decoder(torch.randn(1, 24, 2, 3), skips).shape == (1, 16, 32, 48)
 
 
-def test_attention_gate_by_hand():
+def test_attention_gate_by_hand() -> None:
     """All projections zero but the last bias: one weight, sigmoid(bias), scales the skip."""
-    gate = AttentionGate(skip_channels=4, gate_channels=6).eval()
+    gate: Any = AttentionGate(skip_channels=4, gate_channels=6).eval()
     skip, signal = torch.randn(1, 4, 8, 8), torch.randn(1, 6, 4, 4)
     nn.init.zeros_(gate.weight.weight)
     nn.init.constant_(gate.weight.bias, math.log(3))
@@ -204,8 +206,8 @@ def test_attention_gate_by_hand():
     torch.testing.assert_close(gate(skip, signal), 0.75 * skip)
 
 
-def test_weights_that_cannot_be_fetched_are_named(monkeypatch):
-    def no_internet(*args, **options):
+def test_weights_that_cannot_be_fetched_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_internet(*args: object, **options: object) -> None:
         raise OSError("no route")
 
     monkeypatch.setattr(timm_import.load_timm(), "create_model", no_internet)
@@ -216,14 +218,14 @@ def test_weights_that_cannot_be_fetched_are_named(monkeypatch):
 # --- V-Net and DARR ---------------------------------------------------------------------------
 
 
-def test_vnet_without_dropout_is_deterministic_in_training():
+def test_vnet_without_dropout_is_deterministic_in_training() -> None:
     model = build_model("vnet", num_classes=2)
     assert all(m.p == 0 for m in model.modules() if isinstance(m, nn.Dropout3d))
     model = build_model("vnet", num_classes=2, dropout=0.3)
     assert {m.p for m in model.modules() if isinstance(m, nn.Dropout3d)} == {0.3}
 
 
-def test_two_tiles_swap_by_hand():
+def test_two_tiles_swap_by_hand() -> None:
     volume = torch.arange(8.0 * 2 * 2).view(1, 1, 8, 2, 2)
     order = torch.tensor([[4, 1, 2, 3, 0, 5, 6, 7]])  # places 0 and 4: first H, W; both D halves
     shuffled = shuffle_tiles(volume, order, grid=2)
@@ -234,7 +236,7 @@ def test_two_tiles_swap_by_hand():
 
 
 @pytest.mark.parametrize(("grid", "size"), [(2, (4, 6, 8)), (3, (6, 9, 3))])
-def test_shuffling_round_trip(grid, size):
+def test_shuffling_round_trip(grid: int, size: tuple[int, int, int]) -> None:
     volume = torch.randn(4, 2, *size)
     permutations = random_permutations(4, grid**3, torch.Generator().manual_seed(1))
     assert torch.equal(permutations.sort(dim=1).values, torch.arange(grid**3).expand(4, -1))
@@ -244,7 +246,7 @@ def test_shuffling_round_trip(grid, size):
 
 
 @pytest.fixture(scope="module")
-def scan():
+def scan() -> torch.Tensor:
     """(1, 1, 32, 32, 32): smooth noise, so that every tile looks different."""
     noise = torch.randn(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     return nn.functional.interpolate(noise, scale_factor=4, mode="trilinear")
@@ -253,7 +255,7 @@ def scan():
 class TinyNetwork(DARRNetwork):
     """DARR's parts at a size that learns in seconds."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         nn.Module.__init__(self)
         self.super_resolution = SuperResolution(1, width=2)
         self.first = nn.Sequential(
@@ -266,15 +268,15 @@ class TinyNetwork(DARRNetwork):
         self.decoder = nn.Conv3d(1, 3, kernel_size=1)
 
     @property
-    def encoder(self):
+    def encoder(self) -> tuple[nn.Module, ...]:
         return (self.first,)
 
-    def forward(self, volume):
+    def forward(self, volume: torch.Tensor) -> torch.Tensor:
         return self.decoder(self.super_resolution(volume))
 
 
 @pytest.fixture(scope="module")
-def darr(scan):
+def darr(scan: torch.Tensor) -> DARR:
     """A tiny DARR that solves the jigsaw of ``scan``."""
     torch.manual_seed(0)
     with torch.device("meta"):
@@ -290,7 +292,7 @@ def darr(scan):
     return model.eval()
 
 
-def test_an_ignorant_head_loses_the_logarithm_of_the_tiles(scan):
+def test_an_ignorant_head_loses_the_logarithm_of_the_tiles(scan: torch.Tensor) -> None:
     model = DARR(num_classes=3).eval()
     for parameter in model.network.jigsaw_head[4].parameters():
         nn.init.zeros_(parameter)
@@ -299,7 +301,7 @@ def test_an_ignorant_head_loses_the_logarithm_of_the_tiles(scan):
     assert loss.item() == pytest.approx(math.log(8))
 
 
-def test_super_resolution_loss_is_the_blur_while_nothing_is_added():
+def test_super_resolution_loss_is_the_blur_while_nothing_is_added() -> None:
     model = DARR(num_classes=3)
     for parameter in model.network.super_resolution.parameters():
         nn.init.zeros_(parameter)
@@ -308,7 +310,9 @@ def test_super_resolution_loss_is_the_blur_while_nothing_is_added():
     assert model.super_resolution_loss(alternating).item() == pytest.approx(1.0)
 
 
-def test_adaptation_lowers_the_jigsaw_loss_and_leaves_the_model_alone(darr, scan):
+def test_adaptation_lowers_the_jigsaw_loss_and_leaves_the_model_alone(
+    darr: DARR, scan: torch.Tensor
+) -> None:
     other_scanner = 0.5 * scan + 0.7
     before = {key: value.clone() for key, value in darr.state_dict().items()}
     permutations = random_permutations(4, 8, torch.Generator().manual_seed(9))
@@ -326,7 +330,9 @@ def test_adaptation_lowers_the_jigsaw_loss_and_leaves_the_model_alone(darr, scan
             assert torch.equal(value, before[key]), key
 
 
-def test_adaptation_repeats_with_its_seed_and_none_is_a_copy(darr, scan):
+def test_adaptation_repeats_with_its_seed_and_none_is_a_copy(
+    darr: DARR, scan: torch.Tensor
+) -> None:
     first, second = (adapt(darr, scan, steps=1, puzzles=1, seed=3) for _ in range(2))
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -353,12 +359,12 @@ def test_adaptation_repeats_with_its_seed_and_none_is_a_copy(darr, scan):
         ("vit_none", {"pretrained": True, "width": 24, "heads": 2}, "ViT-B only"),
     ],
 )
-def test_bad_options_are_named(name, options, words):
+def test_bad_options_are_named(name: str, options: dict[str, Any], words: str) -> None:
     with torch.device("meta"), pytest.raises(OarfuseError, match=words):
         build_model(name, **options)
 
 
-def test_bad_input_is_named(darr, scan):
+def test_bad_input_is_named(darr: DARR, scan: torch.Tensor) -> None:
     with pytest.raises(OarfuseError, match="at least 32"):
         darr.jigsaw_loss(scan[:, :, :16], torch.arange(8).unsqueeze(0))
     with pytest.raises(OarfuseError, match="copy for each image"):
