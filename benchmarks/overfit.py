@@ -31,6 +31,7 @@ from oarfuse.devices import keep_freed_memory
 from oarfuse.files import write_json
 from oarfuse.losses import dice_cross_entropy
 from oarfuse.models import build_model, model_names
+from oarfuse.models.compared.darr import DARR
 from oarfuse.models.compared.slicewise import SliceWise
 from oarfuse.models.cost import count_parameters
 from oarfuse.organs import SYNAPSE
@@ -154,7 +155,7 @@ def overfit(name: str, steps: int, enough: float) -> dict[str, Any]:
     for step in range(1, steps + 1):
         loss = loss_function(network(image), label)
         losses.append(loss.item())
-        if hasattr(network, "auxiliary_loss"):
+        if isinstance(network, DARR):
             loss = loss + network.auxiliary_loss(image)
         optimizer.zero_grad()
         loss.backward()

@@ -88,7 +88,7 @@ def _card(path: Path) -> str:
         "voxel sizes, tumours that displace an organ, or other rules of contouring: none of it was "
         "tested. Left and right follow the file's affine; a wrong affine exchanges the parotids.",
         "## Licence",
-        "MIT, as the code. Made from the committed result files by `reports/model_card.py`.",
+        "MIT, as the code. Made from the committed result files by `python -m reports`.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

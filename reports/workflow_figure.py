@@ -78,9 +78,9 @@ def _boxes(ax: Axes, graphs: dict[str, Graph]) -> None:
         )
     for rule, (x, y) in places.items():
         text = [f"{grid}: {graph.jobs[rule]}" for grid, graph in graphs.items() if graph.jobs[rule]]
-        corner, style = (x - WIDTH / 2, y - HEIGHT), "round,pad=0.02,rounding_size=0.06"
+        corner, shape = (x - WIDTH / 2, y - HEIGHT), "round,pad=0.02,rounding_size=0.06"
         ax.add_patch(
-            FancyBboxPatch(corner, WIDTH, 2 * HEIGHT, boxstyle=style, fc="#eef3f8", ec="#0072b2")
+            FancyBboxPatch(corner, WIDTH, 2 * HEIGHT, boxstyle=shape, fc="#eef3f8", ec="#0072b2")
         )
         ax.text(x, y + 0.18, rule, ha="center", va="center", weight="bold", size=10)
         ax.text(x, y - 0.13, "\n".join(text), ha="center", va="center", size=8)
