@@ -33,7 +33,7 @@ test: lint test-package test-notebooks
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy oarfuse
+	$(BIN)/mypy oarfuse reports workflow benchmarks data_scripts tests
 
 test-package: $(INSTALLED)
 	$(PYTEST) --dist loadfile tests

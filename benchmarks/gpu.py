@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 
 from oarfuse import build_model
+from oarfuse.config import Precision, StepMode
 from oarfuse.data.feeding import ResidentPatches
 from oarfuse.data.manifest import load_case, load_manifest
 from oarfuse.data.patches import PatchDataset
@@ -43,9 +44,9 @@ RESULTS = Path(__file__).parent / "results" / "gpu.json"
 PATCH = (96, 64, 64)
 METHODS = ("oarfocalfusenet", "msf3d", "unet3d", "attunet", "dynunet", "unetr", "swinunetr")
 PROPOSED = ("oarfocalfusenet", "msf3d")
-SMOKE_SIDE = ("oarfocalfusenet", {}, 2)
 # name, options, batch, precision, mode
-Side = tuple[str, dict[str, Any], int, str, str]
+Side = tuple[str, dict[str, Any], int, Precision, StepMode]
+SMOKE_SIDE: tuple[str, dict[str, Any], int] = ("oarfocalfusenet", {}, 2)
 
 
 def sides() -> Iterator[Side]:
@@ -156,9 +157,9 @@ def measure_maps(
     return row | {name: device.kernel_milliseconds(call) for name, call in calls.items()}
 
 
-def measure_step(device: Device, side: Side) -> dict[str, Any]:
+def prepare_step(device: Device, side: Side) -> Callable[[], object]:
+    """Return a function that does one training step of a side on a random batch."""
     name, options, batch, precision, mode = side
-    row = {"model": name, **options, "batch": batch, "precision": precision, "mode": mode}
     torch.manual_seed(0)
     network = build_model(name, **options).to(device.device)
     fabric = Fabric(accelerator=device.device.type, devices=1, precision=precision)
@@ -172,36 +173,37 @@ def measure_step(device: Device, side: Side) -> dict[str, Any]:
     step.setup()
     image = torch.rand(batch, 1, *device.patch, device=device.device)
     label = torch.randint(0, 6, image.shape, device=device.device)
+    return partial(step, image, label, 1e-3)
+
+
+def measure_step(device: Device, side: Side) -> dict[str, Any]:
+    name, options, batch, precision, mode = side
+    row = {"model": name, **options, "batch": batch, "precision": precision, "mode": mode}
+    step = prepare_step(device, side)
     if device.cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     start = time.perf_counter()
     for _ in range(5):  # kernels are chosen, compiled and recorded in these
-        step(image, label, 1e-3)
+        step()
     device.wait()
     row["seconds_to_begin"] = time.perf_counter() - start
-    row["milliseconds"] = device.milliseconds(lambda: step(image, label, 1e-3))
+    row["milliseconds"] = device.milliseconds(step)
     if device.cuda:
         row["peak_mib"] = torch.cuda.max_memory_allocated() / 2**20
     return row
 
 
-def profile_step(device: Device, name: str, mode: str) -> list[dict[str, Any]]:
+def profile_step(device: Device, name: str, mode: StepMode) -> list[dict[str, Any]]:
     """Return the kernels of a step that take longest, with their share of the device's time."""
-    torch.manual_seed(0)
-    network = build_model(name).to(device.device)
-    fabric = Fabric(accelerator="cuda", devices=1, precision="bf16-mixed")
-    step = TrainStep(fabric, network, deep_supervision_loss(), ema_decay=0.999, mode=mode)
-    step.setup()
-    image = torch.rand(8, 1, *device.patch, device=device.device)
-    label = torch.randint(0, 6, image.shape, device=device.device)
+    step = prepare_step(device, (name, {}, 8, "bf16-mixed", mode))
     for _ in range(6):
-        step(image, label, 1e-3)
+        step()
     device.wait()
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profiler:
         for _ in range(3):
-            step(image, label, 1e-3)
+            step()
         device.wait()
     events = [e for e in profiler.key_averages() if e.device_type != torch.autograd.DeviceType.CPU]
     events.sort(key=lambda event: -event.self_device_time_total)

@@ -4,7 +4,7 @@
 
 For each OUT/NAME.safetensors: its records from records.tar, and what `oarfuse evaluate` says of
 these half-precision weights. Then `python -m reports` brings README up to date,
-and `reports/publish_weights.py OUT/runs/NAME` publishes one of them.
+and `python -m reports.publish_weights OUT/runs/NAME` publishes one of them.
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ def collect(output: Path, data: Path) -> list[Path]:
         evaluate(folder / WEIGHTS, data, "validation", scores)
         target = RESULTS / weights.stem
         target.mkdir(parents=True, exist_ok=True)
-        for path in [*(scores / name for name in SCORES), *folder.glob("*.json")]:
-            shutil.copyfile(path, target / path.name)
-        for path in folder.glob("*.csv"):
+        records = [*folder.glob("*.json"), *folder.glob("*.csv")]
+        for path in [*(scores / name for name in SCORES), *records]:
             shutil.copyfile(path, target / path.name)
         written.append(target)
     return written

@@ -107,8 +107,8 @@ def train_side_by_side(
     ended = []
     for folder, process in zip(folders, started, strict=True):
         if process.returncode:
-            said = folder.with_suffix(".txt").read_text(encoding="utf-8")
-            print(f"{folder.name} ended with {process.returncode}: {said[-800:]}", flush=True)
+            text = folder.with_suffix(".txt").read_text(encoding="utf-8")
+            print(f"{folder.name} ended with {process.returncode}: {text[-800:]}", flush=True)
         else:
             ended.append(folder)
             print(folder.name, (folder / VALIDATION).read_text(encoding="utf-8"), flush=True)

@@ -44,10 +44,17 @@ def main() -> None:
         write(output / "weights.safetensors", f"{values['--model']} {values['--seed']}")
     if command == "evaluate":
         model, seed = Path(values["--weights"]).read_text(encoding="utf-8").split()
-        training = {"seed": int(seed), "step": 1, "minutes": 0.0}
-        summary = dict(dataset="openkbp", model=model, split=values["--split"], kind="simulation")
-        summary |= dict(split_rule="simulated", model_info={"training": training})
-        summary |= dict(device_name="none", date="", commit=None)
+        summary = {
+            "dataset": "openkbp",
+            "model": model,
+            "split": values["--split"],
+            "kind": "simulation",
+            "split_rule": "simulated",
+            "model_info": {"training": {"seed": int(seed), "step": 1, "minutes": 0.0}},
+            "device_name": "none",
+            "date": "",
+            "commit": None,
+        }
         write(output / "metrics.csv", METRICS)
         write(output / "summary.json", json.dumps(summary))
     journal(settings, "end", job)

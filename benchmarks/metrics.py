@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -274,7 +275,7 @@ def compare(pair: Pair, repeats: int) -> dict[str, Any]:
     """Time every library on a pair and state how far its values lie from ours."""
     # MedPy transforms the whole volume eight times, which takes minutes on a large one.
     names = [name for name in SIDES if name != "MedPy" or pair.truth.size < 5_000_000]
-    sides = {name: (lambda side=SIDES[name]: side(pair)) for name in names}
+    sides: dict[str, Callable[[], Any]] = {name: partial(SIDES[name], pair) for name in names}
     seconds, results = run_alternately(sides, repeats)
     rows = table(pair.name, seconds, "oarfuse")
     for name, values in results.items():
@@ -325,10 +326,10 @@ def compare_engines(pair: Pair, repeats: int) -> dict[str, Any]:
     )
 
 
-def compare_growth(sides: tuple[int, ...], repeats: int) -> dict[str, Any]:
+def compare_growth(sides: list[int], repeats: int) -> dict[str, Any]:
     """Time the same five organs in ever larger volumes."""
     pairs = {f"{side}^3": five_organs(side) for side in sides}
-    runs = {name: (lambda pair=pair: ours(pair)) for name, pair in pairs.items()}
+    runs: dict[str, Callable[[], Any]] = {name: partial(ours, pair) for name, pair in pairs.items()}
     seconds, _ = run_alternately(runs, repeats)
     return table("the same five organs in a larger volume", seconds, next(iter(pairs)))
 
@@ -368,12 +369,12 @@ def main() -> None:
 
     report: dict[str, Any] = {"machine": machine()}
     print(report["machine"])
+    repeats, growth = 9, [128, 192, 256, 384]
     if arguments.smoke:
         small, large = five_organs(80), large_organ((24, 96, 96))
-        repeats, growth = 1, (80, 96)
+        repeats, growth = 1, [80, 96]
     else:
         small, large = five_organs(), large_organ()
-        repeats, growth = 9, (128, 192, 256, 384)
     report["five_organs"] = compare(small, repeats)
     if arguments.data:
         report["real_case"] = compare(real_case(arguments.data), repeats)

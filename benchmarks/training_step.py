@@ -85,7 +85,7 @@ def build(side: Side) -> tuple[nn.Module, Callable[[], float]]:
     if options.get("block") == "readable":
         model = literal(model)
     else:
-        model = model.to(memory_format=torch.channels_last_3d)
+        model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     volume = torch.rand(1, 1, *patch)
     label = torch.randint(0, 6, (1, 1, *patch))
     loss_function = dice_cross_entropy()
@@ -220,21 +220,19 @@ def main() -> None:
             allocator: spread([a / b for a, b in zip(times[name], reference, strict=True)])
             for allocator, times in both.items()
         }
-        table.append(
-            {
-                "side": name,
-                "patch": side[2],
-                "precision": "bfloat16 autocast" if side[3] else "float32",
-                "seconds": spread(seconds[name]),
-                "seconds_system_allocator": spread(both["system"][name]),
-                "times_ours": ratios["ours"],
-                "times_ours_system_allocator": ratios["system"],
-                "mebibytes": peak_mebibytes(name, options.smoke),
-                "parameters": count_parameters(model),
-                "gflops": gflops(model, side[2]),
-            }
-        )
-        row = table[-1]
+        row: dict[str, Any] = {
+            "side": name,
+            "patch": side[2],
+            "precision": "bfloat16 autocast" if side[3] else "float32",
+            "seconds": spread(seconds[name]),
+            "seconds_system_allocator": spread(both["system"][name]),
+            "times_ours": ratios["ours"],
+            "times_ours_system_allocator": ratios["system"],
+            "mebibytes": peak_mebibytes(name, options.smoke),
+            "parameters": count_parameters(model),
+            "gflops": gflops(model, side[2]),
+        }
+        table.append(row)
         print(
             f"{name:36s} {row['seconds']['median']:7.3f} s  {row['times_ours']['median']:6.2f} x"
             f" ({row['times_ours_system_allocator']['median']:.2f} x with the system's allocator)"

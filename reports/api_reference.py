@@ -23,7 +23,7 @@ def write_reference(output: Path) -> None:
         package = importlib.import_module(parent)
         # pdoc leaves out the modules that a package's __all__ does not name.
         if hasattr(package, "__all__") and name not in package.__all__ and name[0] != "_":
-            package.__all__ = [*package.__all__, name]
+            vars(package)["__all__"] = [*package.__all__, name]
             importlib.import_module(found.name)
         # Nor does it see names that a package imports when they are first used.
         for public in getattr(package, "__all__", ()):

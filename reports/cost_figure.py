@@ -1,6 +1,4 @@
-"""Draw README's picture of accuracy against cost, and of how a training step grows.
-
-python -m reports.cost_figure        writes docs/figures/cost.png
+"""README's picture of accuracy against cost, and of how a training step grows.
 
 Cost is measured by benchmarks/training_step.py. Accuracy is the paper's Table I, and, where
 workflow/experiments.py has run the comparison at equal budget, our own beside it.
@@ -8,24 +6,22 @@ workflow/experiments.py has run the comparison at equal budget, our own beside i
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from typing import cast
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from oarfuse.errors import OarfuseError
-from oarfuse.files import atomic_path
 from oarfuse.paper.printed import paper_table
 from oarfuse.viewing.canvas.layout import STYLE, WIDTH_IN, new_figure
 from oarfuse.viewing.plots.curves import LINES
-from reports.performance import RESULTS, STEP, read
+from reports.performance import BENCHMARKS, STEP, read
 from workflow.experiments import RESULTS as EXPERIMENTS
 from workflow.experiments import compared, read_list
 
-OUTPUT = Path(__file__).parents[1] / "docs" / "figures" / "cost.png"
 _, OUR_INK, MEMORY_INK, _, PAPER_INK = LINES
 # Named right of their discs where the others, named left, leave room: the paper's and ours.
 PAPER_RIGHT = ("attunet", "unetr", "swinunetr", "oarfocalfusenet")
@@ -36,7 +32,9 @@ def draw() -> Figure:
     """Return the figure."""
     content = read(STEP)
     if content is None:
-        raise OarfuseError(f"There is no {RESULTS / STEP}: run benchmarks/training_step.py first.")
+        raise OarfuseError(
+            f"There is no {BENCHMARKS / STEP}: run benchmarks/training_step.py first."
+        )
     rows = {row["side"]: row for row in content["steps"]}
     paper = paper_table("I").set_index("model")["dsc"]
     with plt.rc_context(STYLE):
@@ -77,9 +75,8 @@ def _accuracy(
     axes.set_title("Accuracy against cost (area: peak memory)", loc="left")
     axes.margins(y=0.12)
     axes.grid(color="#E6E6E6", linewidth=0.7)
-    legend = axes.legend(loc="lower right", frameon=False)
-    for handle in legend.legend_handles:
-        handle.set_sizes([40])
+    for handle in axes.legend(loc="lower right", frameon=False).legend_handles:
+        cast(PathCollection, handle).set_sizes([40])
 
 
 def _growth(axes: Axes, points: list[dict[str, float]]) -> None:
@@ -101,15 +98,3 @@ def _growth(axes: Axes, points: list[dict[str, float]]) -> None:
     axes.set_xlabel("voxels of the patch")
     axes.set_title("A step of oarfocalfusenet", loc="left")
     axes.grid(color="#E6E6E6", linewidth=0.7)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=OUTPUT)
-    options = parser.parse_args()
-    with atomic_path(options.output) as temporary:
-        draw().savefig(temporary, dpi=110, format="png")
-
-
-if __name__ == "__main__":
-    main()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,13 @@ import pandas as pd
 
 from oarfuse.evaluation.statistics import MEAN, load_metrics, mean_interval, paired_differences
 from oarfuse.organs import get_spec
-from oarfuse.runs import ENVIRONMENT, LOG, VALIDATION
-from reports.markdown_row import row as table_row
+from oarfuse.runs import LOG, VALIDATION
+from reports.markdown import dsc_hd_asd, table
+from reports.results import busy_cores, full_run, processors, read_json, training_sessions
 from workflow.experiments import LIST, MARK, RECORD, RESULTS, experiments, place, read_list
 
 STAR = "\\* marks p below 0.05 after Holm's correction (Wilcoxon)"
-NOT_RUN = "Not run yet: `python workflow/experiments.py --data build/openkbp/prepared`."
+NOT_RUN = "Not run yet: `python -m workflow.experiments --data build/openkbp/prepared`."
 
 
 def page(content: dict[str, Any] | None = None, results: Path = RESULTS) -> str:
@@ -25,7 +24,7 @@ def page(content: dict[str, Any] | None = None, results: Path = RESULTS) -> str:
     content = content or read_list()
     parts = [
         "# Experiments under equal conditions",
-        "Made by `reports/readme.py` from the folders beside this page, one a run, "
+        "Made by `python -m reports` from the folders beside this page, one a run, "
         "which `workflow/experiments.py` wrote; the list of runs is "
         f"`workflow/{LIST.name}`. Every run has the same data, patches, augmentation and seed "
         "unless its row says otherwise, and the same minutes of training (validation not "
@@ -61,28 +60,31 @@ def readme_block(content: dict[str, Any] | None = None, results: Path = RESULTS)
         return NOT_RUN
     against = _paired(group, done)
     minutes = group["train"]["minutes"]
-    lines = [table_row(["method", "steps", "DSC", "largest component: DSC", "HD (voxels)",
-                   f"DSC minus {done[group['reference']]['model']}'s"]),
-             "|---|" + "---:|" * 5]  # fmt: skip
+    heads = ["method", "steps", "DSC", "largest component: DSC", "HD (voxels)",
+             f"DSC minus {done[group['reference']]['model']}'s"]  # fmt: skip
+    rows = []
     for name, run in done.items():
-        raw, largest = (run["means"][key][MEAN] for key in ("raw", "largest_component"))
-        cells = [run["model"], run["steps"], f"{raw['dsc']:.4f}", f"{largest['dsc']:.4f}"]
-        lines.append(table_row([*cells, f"{largest['hd_vox']:.2f}", against.get(name, "")]))
+        dsc, *_ = dsc_hd_asd(run["means"]["raw"][MEAN])
+        clean_dsc, hd, _ = dsc_hd_asd(run["means"]["largest_component"][MEAN])
+        rows.append([run["model"], run["steps"], dsc, clean_dsc, hd, against.get(name, "")])
     cases = next(iter(done.values()))["cases"]
     made: dict[str, list[str]] = {}
     for run in done.values():
         made.setdefault(run["processor"], []).append(run["made"])
     trained = "; ".join(f"{device}, {', '.join(dict.fromkeys(at))}" for device, at in made.items())
-    lines += ["", f"**{minutes} minutes of training each** on 2 CPU cores, same data, patches, "
-              f"augmentation and seed ({content['train']['seed']}); {cases} validation patients, "
-              "on whom each run's best weights were also selected; differences are paired by "
-              f"patient, with their 95 % bootstrap interval; {STAR}. So short a budget ranks "
-              f"methods by how soon they learn. Trained on {trained}. Seeds, ablations, recipe: "
-              "[all experiments](results/openkbp/experiments/README.md)."]  # fmt: skip
-    for remark in (_equal_steps(done), _missing(group, done), _unequal(done)):
-        if remark:
-            lines += ["", remark]
-    return "\n".join(lines)
+    parts = [
+        table(heads, rows),
+        f"**{minutes} minutes of training each** on 2 CPU cores, same data, patches, augmentation "
+        f"and seed ({content['train']['seed']}); {cases} validation patients, on whom each run's "
+        "best weights were also selected; differences are paired by patient, with their 95 % "
+        f"bootstrap interval; {STAR}. So short a budget ranks methods by how soon they learn. "
+        f"Trained on {trained}. Seeds, ablations, recipe: "
+        "[all experiments](results/openkbp/experiments/README.md).",
+        _equal_steps(done),
+        _missing(group, done),
+        _unequal(done),
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def read_runs(content: dict[str, Any], group: dict[str, Any], results: Path) -> dict[str, Any]:
@@ -90,21 +92,15 @@ def read_runs(content: dict[str, Any], group: dict[str, Any], results: Path) -> 
     found = {}
     for name in dict.fromkeys([group["reference"], *group["runs"]]):
         folder = place(content, name, results)
-        path = folder / MARK
-        if not path.exists():
+        if not (folder / MARK).exists():
             continue
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        if summary["kind"] != "full run":
-            raise SystemExit(f"{path} is a {summary['kind']}: only full runs belong here.")
-        log = pd.read_csv(folder / LOG)
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         trained = training_sessions([folder])
         listed = experiments(content)[name]
         changed = {k: v for k, v in listed.items() if content["train"].get(k, ...) != v}
         # The last step is always validated, not always logged.
         validation = pd.read_csv(folder / VALIDATION).set_index("step")
         found[name] = {
-            **summary,
+            **full_run(folder / MARK),
             "metrics": load_metrics(folder / "metrics.csv"),
             "curve": validation["val_dsc"],
             "steps": int(validation.index[-1]),
@@ -112,24 +108,14 @@ def read_runs(content: dict[str, Any], group: dict[str, Any], results: Path) -> 
             "changed": {k: v for k, v in changed.items() if k not in ("model", "minutes")},
             "processor": processors(trained),
             "made": f"{trained[-1]['date'][:10]} (commit {trained[-1]['commit']})",
-            "busy": _busy(log, record["sessions"]),
+            "busy": _busy(folder),
         }
     return found
 
 
-def training_sessions(folders: Iterable[Path]) -> list[dict[str, Any]]:
-    """Return the environment of each session of training behind some run folders, in order."""
-    texts = [(folder / ENVIRONMENT).read_text(encoding="utf-8") for folder in folders]
-    return [session for text in texts for session in json.loads(text)]
-
-
-def processors(trained: list[dict[str, Any]]) -> str:
-    """Name every processor that the sessions ran on, once."""
-    return " + ".join(dict.fromkeys(session["device_name"] for session in trained))
-
-
-def _busy(log: pd.DataFrame, sessions: list[dict[str, float]]) -> str:
-    own = f"{log['cpu'].sum() / log['seconds'].sum():.2f} cores" if "cpu" in log else "-"
+def _busy(folder: Path) -> str:
+    cores, sessions = busy_cores(pd.read_csv(folder / LOG)), read_json(folder / RECORD)["sessions"]
+    own = "-" if cores is None else f"{cores:.2f} cores"
     wall = sum(s["wall_seconds"] * s["cores"] for s in sessions)
     other = f"{sum(s['other_cpu_seconds'] for s in sessions) / wall:.0%}" if wall else "-"
     return f"{own}, others {other}"
@@ -176,17 +162,16 @@ def _table(done: dict[str, Any]) -> str:
     heads = ["run", "method", "changed", "steps", "minutes", "DSC", "HD (voxels)", "ASD (voxels)",
              "largest component: DSC", "HD (voxels)", "ASD (voxels)", "and without leaking slices",
              *(organ.title for organ in organs), "processor"]  # fmt: skip
-    lines = [table_row(heads), "|---|---|---|" + "---:|" * (len(heads) - 4) + "---|"]
+    rows = []
     for name, run in done.items():
         changed = ", ".join(f"{key} {value}" for key, value in run["changed"].items())
         cells = [name, run["model"], changed, run["steps"], f"{run['minutes']:.1f}"]
         for variant in ("raw", "largest_component"):
-            mean = run["means"][variant][MEAN]
-            cells += [f"{mean['dsc']:.4f}", f"{mean['hd_vox']:.2f}", f"{mean['asd_vox']:.3f}"]
+            cells += dsc_hd_asd(run["means"][variant][MEAN])
         cells.append(f"{run['means']['largest_component_no_leak'][MEAN]['dsc']:.4f}")
         cells += [f"{run['means']['raw'][organ.name]['dsc']:.4f}" for organ in organs]
-        lines.append(table_row([*cells, f"{run['processor']}, {run['busy']}"]))
-    return "\n".join(lines)
+        rows.append([*cells, f"{run['processor']}, {run['busy']}"])
+    return table(heads, rows, "lll".ljust(len(heads) - 1, "r") + "l")
 
 
 def _differences(group: dict[str, Any], done: dict[str, Any]) -> str:
@@ -194,8 +179,7 @@ def _differences(group: dict[str, Any], done: dict[str, Any]) -> str:
     if reference not in done or len(done) < 2:
         return ""
     frames = {name: run["metrics"] for name, run in done.items()}
-    table = paired_differences(frames.pop(reference), frames)
-    return _difference_table(table, reference)
+    return _difference_table(paired_differences(frames.pop(reference), frames), reference)
 
 
 def _paired(group: dict[str, Any], done: dict[str, Any]) -> dict[str, str]:
@@ -204,8 +188,8 @@ def _paired(group: dict[str, Any], done: dict[str, Any]) -> dict[str, str]:
     reference = frames.pop(group["reference"])
     if not frames:
         return {}
-    table = paired_differences(reference, frames)
-    means = table[table["organ"] == MEAN].set_index("method")
+    found = paired_differences(reference, frames)
+    means = found[found["organ"] == MEAN].set_index("method")
     return {name: _signed(row) for name, row in means.iterrows()}
 
 
@@ -214,35 +198,35 @@ def _over_seeds(done: dict[str, Any]) -> str:
     runs: dict[str, list[pd.DataFrame]] = {}
     for run in done.values():
         runs.setdefault(run["model"], []).append(run["metrics"])
-    lines = [table_row(["method", "seeds", "mean DSC of each seed", "mean", "standard deviation"]),
-             "|---|---:|---|---:|---:|"]  # fmt: skip
-    averaged = {}
+    heads = ["method", "seeds", "mean DSC of each seed", "mean", "standard deviation"]
+    cells, averaged = [], {}
     for model, frames in runs.items():
         each = pd.Series([mean_interval(frame, resamples=1)[0] for frame in frames])
         spread = f"{each.std(ddof=1):.4f}" if len(each) > 1 else "-"
-        lines.append(table_row([model, len(each), ", ".join(f"{dsc:.4f}" for dsc in each),
-                           f"{each.mean():.4f}", spread]))  # fmt: skip
+        dscs = ", ".join(f"{dsc:.4f}" for dsc in each)
+        cells.append([model, len(each), dscs, f"{each.mean():.4f}", spread])
         columns = ["case", "organ", "dsc"]
         every = pd.concat([frame[columns] for frame in frames])
         averaged[model] = every.groupby(["case", "organ"], sort=False, as_index=False).mean()
-    text = "\n".join(lines)
+    text = table(heads, cells, "lrl")
     reference = "oarfocalfusenet"
     if reference in averaged and len(averaged) > 1:
-        table = paired_differences(averaged.pop(reference), averaged)
+        found = paired_differences(averaged.pop(reference), averaged)
         text += "\n\nEach patient's scores averaged over a method's seeds. "
-        text += _difference_table(table, reference)
+        text += _difference_table(found, reference)
     return text
 
 
-def _difference_table(table: pd.DataFrame, reference: str) -> str:
+def _difference_table(found: pd.DataFrame, reference: str) -> str:
     titles = {organ.name: organ.title for organ in get_spec("openkbp").organs} | {MEAN: "Mean"}
-    lines = [f"DSC (raw) minus that of {reference}, paired by patient, with its 95 % bootstrap "
-             f"interval; {STAR}.", "",
-             table_row(["run", *titles.values()]), "|---|" + "---:|" * len(titles)]  # fmt: skip
-    for name, rows in table.groupby("method", sort=False):
-        cells = {row["organ"]: row for _, row in rows.iterrows()}
-        lines.append(table_row([name, *(_signed(cells[o]) if o in cells else "-" for o in titles)]))
-    return "\n".join(lines)
+    cells = []
+    for name, rows in found.groupby("method", sort=False):
+        of = {row["organ"]: _signed(row) for _, row in rows.iterrows()}
+        cells.append([name, *(of.get(organ, "-") for organ in titles)])
+    return (
+        f"DSC (raw) minus that of {reference}, paired by patient, with its 95 % bootstrap "
+        f"interval; {STAR}.\n\n{table(['run', *titles.values()], cells)}"
+    )
 
 
 def _signed(row: Any) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from oarfuse.evaluation.statistics import MEAN
 from oarfuse.paper.ledger import Entry, ledger_json, load_ledger
 from reports.experiments import read_runs
-from reports.model_card import other_evaluations
-from workflow.experiments import RESULTS, experiments, place, read_list
+from reports.results import RESULTS, other_evaluations, read_json
+from workflow.experiments import RESULTS as EXPERIMENTS
+from workflow.experiments import experiments, place, read_list
 
 DEFAULT = "seed0-oarfocalfusenet"
 RECIPE = "recipe-default"  # the same training on the processor of the runs that change the recipe
@@ -59,16 +59,16 @@ EVALUATED: dict[str, dict[str, tuple[str, str]]] = {
         "averaged with the mirrored volume": ("mirrored", "raw"),
     },
 }
-PUBLISHED = RESULTS.parent / "oarfocalfusenet" / "summary.json"
+PUBLISHED = RESULTS / "oarfocalfusenet" / "summary.json"
 
 
-def ledger_text(results: Path = RESULTS, published: Path = PUBLISHED) -> str:
+def ledger_text(results: Path = EXPERIMENTS, published: Path = PUBLISHED) -> str:
     """Return ledger.json with `speed` and `score` of every point whose results are all there."""
     content = read_list()
     done: dict[str, Any] = {}
     for group in content["groups"].values():
         done |= read_runs(content, group, results)
-    summary = json.loads(published.read_text(encoding="utf-8"))
+    summary = read_json(published)
     others = other_evaluations(published.parent, summary["weights"]["sha256"])
     evaluations = {"published": summary, **others}
     entries = load_ledger()
@@ -96,7 +96,7 @@ def _of_runs(
     first = next(iter(runs.values()))
     listed = experiments(content)
     seeds = sorted({listed[name]["seed"] for name in names.values()})
-    groups = dict.fromkeys(place(content, name, RESULTS).parent.name for name in names.values())
+    groups = dict.fromkeys(place(content, name, EXPERIMENTS).parent.name for name in names.values())
     where = f"results/openkbp/experiments: {', '.join(groups)}"
     processors = ", ".join(dict.fromkeys(run["processor"] for run in runs.values()))
     trained = f"{first['minutes']:.0f} minutes of training each on {processors}, 2 cores"

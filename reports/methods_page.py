@@ -1,27 +1,19 @@
-"""Write docs/methods.md: every method's size beside the published one; `--check` only compares.
-
-python -m reports.methods_page
-"""
+"""docs/methods.md: every method's size beside the published one."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from pathlib import Path
-
 import pandas as pd
 
-from oarfuse.files import write_text
 from oarfuse.models import model_names
 from oarfuse.models.cost import cost_table
 from oarfuse.organs import get_spec
 from oarfuse.paper.printed import paper_table
-from reports.markdown_row import row as table_row
+from reports.markdown import table
+from reports.performance import BENCHMARKS
+from reports.results import ROOT, read_json
 
-ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "methods.md"
-OVERFIT = ROOT / "benchmarks" / "results" / "overfit.json"
+OVERFIT = BENCHMARKS / "overfit.json"
 VOLUME = (96, 96, 96)
 SLICE = (1, 224, 224)
 TWO_D = ("r50_unet", "r50_attnunet", "vit_none", "vit_cup", "r50_vit_cup", "transunet")
@@ -35,7 +27,7 @@ own paper or a later one gives; where ours is off by more than 2 %, the notes sa
 configuration had to decide is in the [ledger](../oarfuse/resources/ledger.json), which
 [notebook 07](../notebooks/07_ablations_and_ledger.ipynb) shows.
 
-This page is made by `python -m reports.methods_page`, and a test compares it with the code.
+This page is made by `python -m reports methods`, and a test compares it with the code.
 """
 
 
@@ -60,10 +52,10 @@ def tables() -> dict[str, pd.DataFrame]:
 def page(costs: dict[str, pd.DataFrame]) -> str:
     """Return the whole page, from what `tables` returns."""
     parts = [INTRODUCTION]
-    for number, table in costs.items():
+    for number, sizes in costs.items():
         spec = get_spec(paper_table(number).attrs["dataset"])
         parts.append(f"## Table {number}: {spec.title}, {spec.num_classes} classes\n")
-        parts += [_sizes(table), _notes(table)]
+        parts += [_sizes(sizes), _notes(sizes)]
     parts.append(_overfit())
     return "\n".join(parts)
 
@@ -74,7 +66,7 @@ def _sizes(costs: pd.DataFrame) -> str:
     heads += [f"GFLOP, a slice of {SLICE[1]} x {SLICE[2]}"] * bool(
         costs["slice_gflops"].notna().any()
     )
-    lines = [table_row(heads), "|---|---|" + "---:|" * (len(heads) - 2)]
+    rows = []
     for name, row in costs.iterrows():
         known = pd.notna(row["published_m"])
         cells = [
@@ -86,8 +78,8 @@ def _sizes(costs: pd.DataFrame) -> str:
             f"{row['gflops']:.0f}",
             f"{row['slice_gflops']:.1f}" if pd.notna(row["slice_gflops"]) else "",
         ]
-        lines.append(table_row(cells[: len(heads)]))
-    return "\n".join(lines) + "\n"
+        rows.append(cells[: len(heads)])
+    return table(heads, rows, "ll") + "\n"
 
 
 def _notes(costs: pd.DataFrame) -> str:
@@ -103,7 +95,16 @@ def _overfit() -> str:
     title = "## Does each method learn?\n"
     if not OVERFIT.exists():
         return f"{title}\nNot run yet: `python benchmarks/overfit.py --output {OVERFIT.name}`.\n"
-    content = json.loads(OVERFIT.read_text(encoding="utf-8"))
+    content = read_json(OVERFIT)
+    heads = ["name", "parameters", "loss before", "after", "DSC before", "after", "steps"]
+    rows = []
+    for row in content["rows"]:
+        reach = row["dsc_within_reach"]
+        bound = f" ({reach:.2f})" if reach < 1 else ""
+        rows.append([f"`{row['model']}`", f"{row['parameters'] / 1e6:.2f} M",
+                     f"{row['loss_before']:.2f}", f"{row['loss_after']:.2f}",
+                     f"{row['dsc_before']:.2f}", f"{row['dsc_after']:.2f}{bound}",
+                     row["steps"]])  # fmt: skip
     lines = [
         title,
         "One phantom patient learned by heart, by small versions of the networks: a check that",
@@ -112,17 +113,8 @@ def _overfit() -> str:
         "ViT without a decoder gives one answer for each 16 x 16 pixels: the DSC in brackets is",
         "what optimizing these answers directly reaches.",
         "",
-        "| name | parameters | loss before | after | DSC before | after | steps |",
-        "|---|" + "---:|" * 6,
+        table(heads, rows),
     ]
-    for row in content["rows"]:
-        reach = row["dsc_within_reach"]
-        bound = f" ({reach:.2f})" if reach < 1 else ""
-        lines.append(
-            f"| `{row['model']}` | {row['parameters'] / 1e6:.2f} M | {row['loss_before']:.2f} | "
-            f"{row['loss_after']:.2f} | {row['dsc_before']:.2f} | {row['dsc_after']:.2f}{bound} | "
-            f"{row['steps']} |"
-        )
     missing = sorted(set(model_names()) - {row["model"] for row in content["rows"]})
     if missing:
         lines += ["", f"Not run yet: {', '.join(missing)}."]
@@ -136,20 +128,3 @@ def _overfit() -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
-    options = parser.parse_args()
-    text = page(tables())
-    if not options.check:
-        write_text(PAGE, text)
-        return 0
-    same = PAGE.exists() and PAGE.read_text(encoding="utf-8") == text
-    print("agrees" if same else f"run this script: {PAGE.relative_to(ROOT)} differs")
-    return int(not same)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,9 @@ import pandas as pd
 
 from oarfuse.evaluation.statistics import MEAN, mean_interval
 from oarfuse.organs import get_spec
-from reports.markdown_row import row as table_row
+from reports.markdown import dsc_hd_asd, table
+from reports.results import ROOT, VARIANTS, other_evaluations, read_json
 
-ROOT = Path(__file__).parents[1]
-VARIANTS = {
-    "raw": "raw",
-    "largest_component": "largest component",
-    "no_leak": "raw, leaking slices left out",
-    "largest_component_no_leak": "largest component, leaking slices left out",
-}
 METRICS = {"dsc": ("DSC", 4), "hd_vox": ("HD (voxels)", 2), "hd_mm": ("HD (mm)", 1),
            "hd95_mm": ("HD95 (mm)", 1), "asd_vox": ("ASD (voxels)", 3),
            "asd_mm": ("ASD (mm)", 2)}  # fmt: skip
@@ -36,9 +29,9 @@ def _published() -> list[Path]:
 
 
 def _card(path: Path) -> str:
-    about = json.loads(path.read_text(encoding="utf-8"))
+    about = read_json(path)
     folder = ROOT / about["results"]
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary = read_json(folder / "summary.json")
     rows = pd.read_csv(folder / "metrics_more.csv", dtype={"case": str})
     title = TITLES.get(about["model"], about["model"])
     spec = get_spec(about["dataset"])
@@ -95,7 +88,7 @@ def _card(path: Path) -> str:
         "voxel sizes, tumours that displace an organ, or other rules of contouring: none of it was "
         "tested. Left and right follow the file's affine; a wrong affine exchanges the parotids.",
         "## Licence",
-        "MIT, as the code. Made from the committed result files by `reports/model_card.py`.",
+        "MIT, as the code. Made from the committed result files by `python -m reports`.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -105,33 +98,20 @@ def _superseded(name: str, about: dict[str, Any]) -> str:
     return "" if name == newest else f"[{newest}]({newest}.md) has replaced these weights."
 
 
-def other_evaluations(folder: Path, digest: str) -> dict[str, dict[str, Any]]:
-    """Return name -> summary of what else these very weights were evaluated on, or how."""
-    found = {}
-    for path in sorted(folder.glob("other_evaluations/*/summary.json")):
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        if summary["weights"]["sha256"] == digest:  # not weights that were published before
-            found[path.parent.name.replace("_", " ")] = summary
-    return found
-
-
 def _elsewhere(folder: Path, digest: str) -> str:
     others = other_evaluations(folder, digest)
     if not others:
         return ""
-    lines = ["The same weights, evaluated otherwise:", "",
-             table_row(["evaluation", "patients", "mirrored averaging", "variant", "DSC",
-                        "HD (voxels)", "ASD (voxels)", "made on"]),
-             "|---|---|---|---|---:|---:|---:|---|"]  # fmt: skip
+    heads = ["evaluation", "patients", "mirrored averaging", "variant", "DSC", "HD (voxels)",
+             "ASD (voxels)", "made on"]  # fmt: skip
+    rows = []
     for name, summary in others.items():
         for variant in ("raw", "largest_component"):
-            mean = summary["means"][variant][MEAN]
             made = f"{summary['device_name']}, {summary['date'][:10]} (commit {summary['commit']})"
-            lines.append(table_row([name, f"{summary['cases']} {summary['split']}",
-                                    "with" if summary["mirror"] else "without", VARIANTS[variant],
-                                    f"{mean['dsc']:.4f}", f"{mean['hd_vox']:.2f}",
-                                    f"{mean['asd_vox']:.3f}", made]))  # fmt: skip
-    return "\n".join(lines)
+            rows.append([name, f"{summary['cases']} {summary['split']}",
+                         "with" if summary["mirror"] else "without", VARIANTS[variant],
+                         *dsc_hd_asd(summary["means"][variant][MEAN]), made])  # fmt: skip
+    return f"The same weights, evaluated otherwise:\n\n{table(heads, rows, 'llllrrrl')}"
 
 
 def total(stages: list[dict[str, Any]]) -> str:
@@ -144,24 +124,23 @@ def total(stages: list[dict[str, Any]]) -> str:
 def _stages(stages: list[dict[str, Any]]) -> str:
     heads = ["stage", "starts from", "steps", "minutes", "rate", "schedule", "batch", "patch",
              "average's decay", "seed", "commit", "validation DSC in training"]  # fmt: skip
-    lines = [table_row(heads), "|" + "---|" * len(heads)]
+    rows = []
     for number, stage in enumerate(stages, start=1):
         config = stage["config"]
         dsc = stage["validation_dsc"]
         start = "random weights" if config["init"] is None else f"stage {number - 1}"
-        cosine = (
-            config.get("schedule") == "cosine"
-        )  # over all steps; else triangles, again and again
+        cosine = config.get("schedule") == "cosine"  # over all steps; else triangles, repeated
         cells = [number, start, stage["step"], f"{stage['minutes']:.1f}",
                  f"{config['min_lr']:g} to {config['max_lr']:g}",
                  "one cosine" if cosine else f"triangles of {config['cycle_steps']} steps",
                  config["batch_size"], "x".join(map(str, config["patch_size"])),
                  config["ema_decay"], stage["seed"], stage["commit"] or "not recorded",
                  "not validated" if dsc is None else f"{dsc:.4f}"]  # fmt: skip
-        lines.append(table_row(cells))
-    lines += ["", f"Behind these weights: {total(stages)}. A stage counts up to the step whose "
-              "weights were kept."]  # fmt: skip
-    return "\n".join(lines)
+        rows.append(cells)
+    return (
+        f"{table(heads, rows, 'l' * len(heads))}\n\nBehind these weights: {total(stages)}. A stage "
+        "counts up to the step whose weights were kept."
+    )
 
 
 def _with_interval(rows: pd.DataFrame, metric: str) -> str:
@@ -171,25 +150,25 @@ def _with_interval(rows: pd.DataFrame, metric: str) -> str:
 
 
 def _means(rows: pd.DataFrame) -> str:
-    lines = [table_row(["mean over organs", *(title for title, _ in METRICS.values()), "missed"]),
-             "|---|" + "---:|" * (len(METRICS) + 1)]  # fmt: skip
+    heads = ["mean over organs", *(title for title, _ in METRICS.values()), "missed"]
+    cells = []
     for variant, title in VARIANTS.items():
         chosen = rows[rows["variant"] == variant]
-        cells = [_with_interval(chosen, metric) for metric in METRICS]
-        lines.append(table_row([title, *cells, int(chosen["missed"].sum())]))
-    return "\n".join(lines)
+        figures = [_with_interval(chosen, metric) for metric in METRICS]
+        cells.append([title, *figures, int(chosen["missed"].sum())])
+    return table(heads, cells)
 
 
 def _organs(rows: pd.DataFrame, spec: Any, paper: dict[str, Any] | None) -> str:
     heads = ["organ", "variant", *(title for title, _ in METRICS.values()), "paper's DSC"]
-    lines = [table_row(heads), "|---|---|" + "---:|" * (len(METRICS) + 1)]
+    cells = []
     for organ in spec.organs:
         for variant, title in VARIANTS.items():
             chosen = rows[(rows["variant"] == variant) & (rows["organ"] == organ.name)]
-            cells = [_with_interval(chosen, metric) for metric in METRICS]
+            figures = [_with_interval(chosen, metric) for metric in METRICS]
             printed = f"{paper[organ.name]:.4f}" if paper and variant == "raw" else ""
-            lines.append(table_row([organ.title, title, *cells, printed]))
-    return "\n".join(lines)
+            cells.append([organ.title, title, *figures, printed])
+    return table(heads, cells, "ll")
 
 
 def _paper_note(paper: dict[str, Any] | None, title: str) -> str:
@@ -203,16 +182,17 @@ def _paper_note(paper: dict[str, Any] | None, title: str) -> str:
 
 def _failures(rows: pd.DataFrame, spec: Any) -> str:
     raw = rows[rows["variant"] == "raw"]
-    table = raw.pivot(index="case", columns="organ", values="dsc")[[o.name for o in spec.organs]]
-    table[MEAN] = table.mean(axis=1)
+    organs = [organ.name for organ in spec.organs]
+    dsc = raw.pivot(index="case", columns="organ", values="dsc")[organs]
+    dsc.insert(0, MEAN, dsc.mean(axis=1))
     heads = ["patient", "mean DSC", *(organ.title for organ in spec.organs)]
-    lines = ["The three patients with the lowest mean DSC (raw):", "", table_row(heads),
-             "|---|" + "---:|" * (len(heads) - 1)]  # fmt: skip
-    for case, row in table.sort_values(MEAN).head(3).iterrows():
-        lines.append(
-            table_row([case, *(f"{row[name]:.3f}" for name in (MEAN, *table.columns[:-1]))])
-        )
-    low = {o.title: int((table[o.name] < 0.7).sum()) for o in spec.organs}
+    worst = [
+        [case, *(f"{value:.3f}" for value in row)]
+        for case, row in dsc.sort_values(MEAN).head(3).iterrows()
+    ]
+    low = {organ.title: int((dsc[organ.name] < 0.7).sum()) for organ in spec.organs}
     counts = ", ".join(f"{title} {count}" for title, count in low.items() if count) or "none"
-    lines += ["", f"Patients of {len(table)} with a DSC below 0.7: {counts}."]
-    return "\n".join(lines)
+    return (
+        f"The three patients with the lowest mean DSC (raw):\n\n{table(heads, worst)}\n\n"
+        f"Patients of {len(dsc)} with a DSC below 0.7: {counts}."
+    )

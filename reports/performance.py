@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from reports.markdown_row import row as table_row
+from reports.markdown import table
+from reports.results import ROOT, read_json
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+BENCHMARKS = ROOT / "benchmarks" / "results"
 STEP, PIPELINE, METRICS = ("training_step.json", "pipeline.json", "metrics.json")
 LITERAL = "oarfocalfusenet, literal, float32"
 ARGUMENTS = {
@@ -18,13 +18,13 @@ ARGUMENTS = {
 }
 
 
-def read(name: str, folder: Path = RESULTS) -> dict[str, Any] | None:
+def read(name: str, folder: Path = BENCHMARKS) -> dict[str, Any] | None:
     """Return the content of a result file; None where that benchmark has not been run."""
     path = folder / name
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return read_json(path) if path.exists() else None
 
 
-def performance_block(folder: Path = RESULTS) -> str:
+def performance_block(folder: Path = BENCHMARKS) -> str:
     """Training step, then everything else, each with its command, machine, date and commit."""
     parts = []
     for name, make in ((STEP, _steps), (PIPELINE, _pipeline), (METRICS, _metrics)):
@@ -38,24 +38,27 @@ def _steps(content: dict[str, Any]) -> str:
     heads = ["one training step", "patch", "precision", "seconds", "times ours",
              "times ours, system's allocator", "peak MiB",
              "parameters", "GFLOP forward"]  # fmt: skip
-    lines = [table_row(heads), "|---|---|---|" + "---:|" * 6]
+    cells_of_rows = []
     for row in content["steps"]:
         cells = [row["side"], "x".join(map(str, row["patch"])), row["precision"]]
         cells += [f"{row['seconds']['median']:.2f}", _spread(row["times_ours"])]
         cells += [f"{row['times_ours_system_allocator']['median']:.2f}", f"{row['mebibytes']:.0f}"]
         cells += [f"{row['parameters'] / 1e6:.2f} M", f"{row['gflops']:.0f}"]
-        lines.append(table_row(cells))
+        cells_of_rows.append(cells)
     rows = {row["side"]: row for row in content["steps"]}
     memory = rows["oarfocalfusenet"]["mebibytes"] / rows[LITERAL]["mebibytes"]
-    lines += ["", "*Literal* is what a first reading of the paper gives: all maps concatenated at "
-              "full resolution, in PyTorch's default layout. Our network needs "
-              f"{memory:.0%} of its memory. *System's allocator*: that side with glibc as it "
-              "comes, ours with the setting that `oarfuse train` makes (freed memory is "
-              f"kept).\n\n{_source(STEP, content['environment'])} Batch 1; a step is forward, "
-              "loss, backward and Adam; sides take turns in two processes.", "",
-              "![Accuracy against cost, and how the step grows]"
-              "(docs/figures/cost.png)"]  # fmt: skip
-    return "\n".join(lines)
+    return "\n\n".join(
+        [
+            table(heads, cells_of_rows, "lll"),
+            "*Literal* is what a first reading of the paper gives: all maps concatenated at full "
+            "resolution, in PyTorch's default layout. Our network needs "
+            f"{memory:.0%} of its memory. *System's allocator*: that side with glibc as it comes, "
+            "ours with the setting that `oarfuse train` makes (freed memory is kept).",
+            f"{_source(STEP, content['environment'])} Batch 1; a step is forward, loss, backward "
+            "and Adam; sides take turns in two processes.",
+            "![Accuracy against cost, and how the step grows](docs/figures/cost.png)",
+        ]
+    )
 
 
 def _pipeline(content: dict[str, Any]) -> str:
@@ -89,14 +92,14 @@ def _metrics(content: dict[str, Any]) -> str:
     }
     versions = content["machine"]["versions"]
     sides = list(dict.fromkeys(side for key in tasks for side in content.get(key, {})))
-    lines = [table_row(["all scores of a case", *sides]), "|---|" + "---:|" * len(sides)]
-    for key, title in tasks.items():
-        if key in content:
-            cells = [_milliseconds(content[key].get(side)) for side in sides]
-            lines.append(table_row([title, *cells]))
+    rows = [
+        [title, *(_milliseconds(content[key].get(side)) for side in sides)]
+        for key, title in tasks.items()
+        if key in content
+    ]
     return "\n".join(
         [
-            *lines,
+            table(["all scores of a case", *sides], rows),
             "",
             "Each library gives those of our scores that it knows; in brackets, times ours. The "
             f"two last come with no install of this kit (MedPy {versions['MedPy']}, "

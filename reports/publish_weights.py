@@ -2,14 +2,13 @@
 
 python -m reports.publish_weights build/openkbp/run --data build/openkbp/prepared
 
-Writes weights/NAME.safetensors, .json and .md, results/DATASET/MODEL/ and README's table. Work
-files go to build/publish/; an interrupted evaluation goes on there.
+Writes weights/NAME.safetensors, .json and .md, results/DATASET/MODEL/ and the pages that show it.
+Work files go to build/publish/; an interrupted evaluation goes on there.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -30,10 +29,10 @@ from oarfuse.runs import CONFIG, VALIDATION, WEIGHTS
 from oarfuse.viewing import ViewCase, show_cases
 from oarfuse.viewing.plots.training_stages import plot_stages
 from oarfuse.weights import ModelInfo, load_weights, read_info, save_weights, training_stages
-from reports import readme as update_readme
+from reports import pages
 from reports.keep_run import copy_records
+from reports.results import ROOT, read_json
 
-ROOT = Path(__file__).parents[1]
 LIMIT_MB = 15
 SCORES = ("metrics.csv", "metrics_largest_component.csv", "metrics_more.csv", "summary.json",
           "summary.md")  # fmt: skip
@@ -55,7 +54,7 @@ def history(run: Path, info: ModelInfo, folders: Sequence[Path]) -> list[dict[st
 
 def stored_recipe(folder: Path) -> dict[str, Any]:
     """Return a run's options as they were stored, without those that were added since."""
-    return recipe(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    return recipe(read_json(folder / CONFIG))
 
 
 def _last_record(folder: Path) -> dict[str, Any]:
@@ -65,8 +64,7 @@ def _last_record(folder: Path) -> dict[str, Any]:
                 "config": stored_recipe(folder),
                 **training_stages(read_info(folder / name).training)[-1],
             }
-    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    return {"config": stored_recipe(folder), **record}
+    return {"config": stored_recipe(folder), **read_json(folder / "record.json")}
 
 
 def keep_stages(run: Path, stages: list[dict[str, Any]], folders: Sequence[Path], to: Path) -> None:
@@ -154,7 +152,7 @@ def keep_earlier(name: str, results: Path) -> Path | None:
     kept, folder = f"{name}-v{number}", results.parent / "earlier" / f"{results.name}-v{number}"
     shutil.copytree(results, folder)
     shutil.rmtree(results / "other_evaluations", ignore_errors=True)  # of the earlier weights
-    about = json.loads((weights / f"{name}.json").read_text(encoding="utf-8"))
+    about = read_json(weights / f"{name}.json")
     about |= {"name": kept, "results": folder.relative_to(ROOT).as_posix()}
     shutil.copyfile(weights / f"{name}.safetensors", weights / f"{kept}.safetensors")
     write_json(weights / f"{kept}.json", about)
@@ -208,7 +206,7 @@ def publish(
         "stages": stages,
     }
     write_json(published.with_suffix(".json"), jsonable(about))
-    update_readme.write()
+    pages.write()
     return published
 
 

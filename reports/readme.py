@@ -1,68 +1,60 @@
-"""Write README's tables, model cards and ledger from the result files; `--check` only compares.
-
-python -m reports
-"""
+"""README's blocks of tables, each between two marks in its text."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from oarfuse.files import write_text
+from oarfuse.evaluation.statistics import MEAN
 from oarfuse.organs import get_spec
-from oarfuse.paper.ledger import LEDGER
 from oarfuse.runs import LOG
 from oarfuse.weights import training_stages
-from reports.experiments import page, processors, readme_block, training_sessions
+from reports.experiments import readme_block
 from reports.gpu import gpu_block
-from reports.ledger_scores import ledger_text
-from reports.markdown_row import row as table_row
-from reports.model_card import cards, other_evaluations, total
+from reports.markdown import dsc_hd_asd, table
+from reports.model_card import total
 from reports.performance import performance_block
-from workflow.experiments import RESULTS as EXPERIMENTS
+from reports.results import (
+    RESULTS,
+    ROOT,
+    VARIANTS,
+    busy_cores,
+    full_run,
+    other_evaluations,
+    processors,
+    training_sessions,
+)
 
-ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-RESULTS = ROOT / "results" / "openkbp"
-VARIANTS = {
-    "raw": "raw",
-    "largest_component": "largest component",
-    "largest_component_no_leak": "largest component, leaking slices left out",
-}
 
 
 def results_block() -> str:
     """Our full runs on validation patients, each beside the paper's row of the same method."""
     organs = get_spec("openkbp").organs
     heads = ["method", "source", "DSC", "HD (voxels)", "ASD (voxels)"]
-    heads += [f"{organ.title}" for organ in organs]
-    lines = [table_row(heads), "|---|---|" + "---:|" * (len(heads) - 2)]
-    notes = []
+    heads += [organ.title for organ in organs]
+    rows, notes = [], []
     for path in sorted(RESULTS.glob("*/summary.json")):
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        if summary["kind"] != "full run":
-            raise SystemExit(f"{path} is a {summary['kind']}: only full runs belong into README.")
+        summary = full_run(path)
         paper = summary["paper"]
         if paper:
             figures = [f"{paper['dsc']:.4f}", f"{paper['hd']:.2f}*", f"{paper['asd']:.3f}*"]
             figures += [f"{paper[organ.name]:.4f}" for organ in organs]
-            lines.append(table_row([summary["model"], "the paper", *figures]))
-        for variant, title in VARIANTS.items():
-            table = summary["means"][variant]
-            mean = table["mean"]
-            figures = [f"{mean['dsc']:.4f}", f"{mean['hd_vox']:.2f}", f"{mean['asd_vox']:.3f}"]
-            figures += [f"{table[organ.name]['dsc']:.4f}" for organ in organs]
-            lines.append(table_row([summary["model"], f"ours, {title}", *figures]))
+            rows.append([summary["model"], "the paper", *figures])
+        for variant in ("raw", "largest_component", "largest_component_no_leak"):
+            means = summary["means"][variant]
+            figures = dsc_hd_asd(means[MEAN])
+            figures += [f"{means[organ.name]['dsc']:.4f}" for organ in organs]
+            rows.append([summary["model"], f"ours, {VARIANTS[variant]}", *figures])
         notes.append(_note(path.parent, summary))
-    lines += ["", "Columns named after organs are DSC. \\* The paper gives no unit; voxels fit."]
-    lines += [
+    lines = [
+        table(heads, rows, "ll"),
+        "",
+        "Columns named after organs are DSC. \\* The paper gives no unit; voxels fit.",
         "The two splits differ, so the rows are not a race: the paper's test patients are not",
         "known exactly, ours are the 20 validation patients of the data set's own folders, on",
         "which the weights were also selected (their scores are therefore optimistic).",
@@ -96,19 +88,19 @@ def _of_training_patients(folder: Path, summary: dict[str, Any]) -> str:
     seen = next((other for other in others.values() if other["split"] == "train"), None)
     if seen is None:
         return ""
-    mean = seen["means"]["largest_component"]["mean"]
+    dsc, hd, asd = dsc_hd_asd(seen["means"]["largest_component"][MEAN])
     return (
-        f" On the {seen['cases']} patients that it learnt from: DSC {mean['dsc']:.4f}, HD "
-        f"{mean['hd_vox']:.2f} and ASD {mean['asd_vox']:.3f} voxels (largest component)."
+        f" On the {seen['cases']} patients that it learnt from: DSC {dsc}, HD "
+        f"{hd} and ASD {asd} voxels (largest component)."
     )
 
 
 def _share(last_run: Path) -> str:
     """Say how many cores the last stage's training process got, if its log tells."""
-    log = pd.read_csv(last_run / LOG)
-    if "cpu" not in log:
+    cores = busy_cores(pd.read_csv(last_run / LOG))
+    if cores is None:
         return " (shared with other work)"
-    return f" (of which the last stage got {log['cpu'].sum() / log['seconds'].sum():.2f})"
+    return f" (of which the last stage got {cores:.2f})"
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -119,49 +111,13 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 
 
-def render(text: str) -> str:
+def readme() -> str:
     """Return README's text with every generated block made anew."""
+    text = README.read_text(encoding="utf-8")
     for name, make in BLOCKS.items():
-        pattern = re.compile(f"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
-        if not pattern.search(text):
+        begin, end = f"<!-- begin: {name} -->\n", f"<!-- end: {name} -->"
+        found = re.search(f"{begin}.*?{end}", text, re.DOTALL)
+        if not found:
             raise SystemExit(f"README.md has lost its block {name!r}.")
-        block = make() + "\n"
-        text = pattern.sub(lambda match, block=block: match[1] + block + match[2], text)
+        text = text.replace(found[0], f"{begin}{make()}\n{end}")
     return text
-
-
-def files() -> dict[Path, str]:
-    """Return path to text of every page that is made from result files."""
-    readme = render(README.read_text(encoding="utf-8"))
-    return {
-        README: readme,
-        EXPERIMENTS / "README.md": page(),
-        LEDGER: ledger_text(),
-        **cards(),
-    }
-
-
-def write() -> None:
-    """Write them."""
-    for path, text in files().items():
-        write_text(path, text)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
-    options = parser.parse_args()
-    if not options.check:
-        write()
-        return 0
-    differing = [
-        path.relative_to(ROOT).as_posix()
-        for path, text in files().items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
-    print(f"run this script, these differ: {', '.join(differing)}" if differing else "all agree")
-    return int(bool(differing))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,4 @@
-"""Draw the grid's graph of jobs as Snakemake reports it: docs/figures/workflow.png.
-
-python -m reports.workflow_figure
+"""The grid's graph of jobs as Snakemake reports it: docs/figures/workflow.png.
 
 Each box is a rule of workflow/Snakefile, with its number of jobs in the phantom's and in the
 paper's grid; an arrow means that a job of the one needs a job of the other.
@@ -8,7 +6,6 @@ paper's grid; an arrow means that a job of the one needs a job of the other.
 
 from __future__ import annotations
 
-import argparse
 import re
 import subprocess
 import sys
@@ -19,10 +16,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-ROOT = Path(__file__).parents[1]
-FIGURE = ROOT / "docs" / "figures" / "workflow.png"
+from reports.results import ROOT
+
 GRIDS = {"phantom": "phantom.yaml", "paper": "paper.yaml"}
 # Columns from left to right; what stands in one column has no arrow between.
 COLUMNS = (("download", "phantom"), ("prepare",), ("fold",), ("train",), ("evaluate",),
@@ -58,7 +56,16 @@ def parse_graph(dot: str) -> Graph:
     )
 
 
-def draw(ax: Axes, graphs: dict[str, Graph]) -> None:
+def draw() -> Figure:
+    """Return the figure."""
+    graphs = {grid: read_graph(ROOT / "workflow" / name) for grid, name in GRIDS.items()}
+    figure, ax = plt.subplots(figsize=(9.5, 4.7), layout="constrained")
+    _boxes(ax, graphs)
+    ax.set_title("Jobs of workflow/Snakefile, in the phantom's grid and in the paper's", size=11)
+    return figure
+
+
+def _boxes(ax: Axes, graphs: dict[str, Graph]) -> None:
     rules = set().union(*(graph.jobs for graph in graphs.values()))
     places = {
         rule: (column, (len(names) - 1) / 2 - row)
@@ -71,8 +78,10 @@ def draw(ax: Axes, graphs: dict[str, Graph]) -> None:
         )
     for rule, (x, y) in places.items():
         text = [f"{grid}: {graph.jobs[rule]}" for grid, graph in graphs.items() if graph.jobs[rule]]
-        box = dict(boxstyle="round,pad=0.02,rounding_size=0.06", fc="#eef3f8", ec="#0072b2")
-        ax.add_patch(FancyBboxPatch((x - WIDTH / 2, y - HEIGHT), WIDTH, 2 * HEIGHT, **box))
+        corner, shape = (x - WIDTH / 2, y - HEIGHT), "round,pad=0.02,rounding_size=0.06"
+        ax.add_patch(
+            FancyBboxPatch(corner, WIDTH, 2 * HEIGHT, boxstyle=shape, fc="#eef3f8", ec="#0072b2")
+        )
         ax.text(x, y + 0.18, rule, ha="center", va="center", weight="bold", size=10)
         ax.text(x, y - 0.13, "\n".join(text), ha="center", va="center", size=8)
     for start, end in set().union(*(graph.arrows for graph in graphs.values())):
@@ -88,20 +97,3 @@ def draw(ax: Axes, graphs: dict[str, Graph]) -> None:
     ax.set_ylim(-1.45, 1.45)
     ax.set_aspect("equal")
     ax.axis("off")
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=FIGURE)
-    options = parser.parse_args()
-    graphs = {grid: read_graph(ROOT / "workflow" / name) for grid, name in GRIDS.items()}
-    figure, ax = plt.subplots(figsize=(9.5, 4.7), layout="constrained")
-    draw(ax, graphs)
-    ax.set_title("Jobs of workflow/Snakefile, in the phantom's grid and in the paper's", size=11)
-    figure.savefig(options.output, dpi=110)
-    print(options.output)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

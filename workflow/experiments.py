@@ -1,8 +1,8 @@
 """Run the trainings of experiments.yaml one after the other and keep their results.
 
-python workflow/experiments.py --data build/openkbp/prepared            all that is not done yet
-python workflow/experiments.py --data build/openkbp/prepared --only ablations leak-blanked
-python workflow/experiments.py --list
+python -m workflow.experiments --data build/openkbp/prepared            all that is not done yet
+python -m workflow.experiments --data build/openkbp/prepared --only ablations leak-blanked
+python -m workflow.experiments --list
 
 Stop it at any time: the same command resumes the run that was cut, and skips those whose results
 are in the results folder. Nothing else should run meanwhile; the processor time that other programs
@@ -29,6 +29,7 @@ from oarfuse.files import atomic_path, sole_writer, write_json
 from oarfuse.provenance import usable_cores
 from oarfuse.runs import WEIGHTS
 from reports.keep_run import copy_records
+from workflow.flags import flags
 
 ROOT = Path(__file__).parents[1]
 LIST = Path(__file__).with_suffix(".yaml")
@@ -75,21 +76,6 @@ def best_rival(content: dict[str, Any], results: Path) -> str | None:
     if set(content["rivals"]) - set(scores):
         return None
     return max(content["rivals"], key=lambda model: scores[model])
-
-
-def flags(options: dict[str, Any]) -> list[str]:
-    """Turn options of `TrainConfig` into flags of `oarfuse train`."""
-    words: list[str] = []
-    for name, value in options.items():
-        flag = name.replace("_", "-")
-        words.append(f"--no-{flag}" if value is False else f"--{flag}")
-        if isinstance(value, dict):
-            words.append(json.dumps(value))
-        elif isinstance(value, list):
-            words += map(str, value)
-        elif not isinstance(value, bool):
-            words.append(str(value))
-    return words
 
 
 def run(

@@ -97,7 +97,7 @@ def test_every_difference_above_two_percent_is_explained(table: pd.DataFrame) ->
 
 
 def test_the_page_of_the_methods_shows_them(tables: Tables) -> None:
-    """docs/methods.md; after a change, `python -m reports.methods_page` mends this."""
+    """docs/methods.md; after a change, `python -m reports methods` mends this."""
     text = methods_page.PAGE.read_text(encoding="utf-8")
     assert text == methods_page.page(tables)
     assert all(f"`{name}`" in text for name in model_names())

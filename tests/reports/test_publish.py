@@ -42,7 +42,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for path, text in model_card.cards().items():
             path.write_text(text, encoding="utf-8")
 
-    monkeypatch.setattr(publish_weights.update_readme, "write", write_cards)
+    monkeypatch.setattr(publish_weights.pages, "write", write_cards)
     return tmp_path / "root"
 
 

@@ -18,6 +18,7 @@ from reports import experiments as report
 from reports.ledger_scores import PUBLISHED, ledger_text
 from tests.helpers.small_data import write_small_data
 from workflow import experiments as runner
+from workflow.flags import flags
 
 TINY = {
     "train": {
@@ -71,7 +72,7 @@ def test_the_list_is_one_that_can_be_trained() -> None:
 def test_options_become_flags() -> None:
     options = {"patch_size": [1, 2, 3], "augment": False, "blank_leaking": True,
                "model_options": {"gates": False}, "min_lr": 0.001}  # fmt: skip
-    assert runner.flags(options) == [
+    assert flags(options) == [
         *("--patch-size", "1", "2", "3", "--no-augment", "--blank-leaking"),
         *("--model-options", '{"gates": false}', "--min-lr", "0.001"),
     ]

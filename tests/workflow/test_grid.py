@@ -304,7 +304,7 @@ def test_commands_go_through_from_csv_to_tables_and_notebook(tmp_path: Path) -> 
         "notebooks": {"output": "out/notebooks", "files": ["notebooks/00_small.ipynb"]},
     }
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(config))
-    profile = ["--workflow-profile", WORKFLOW / "profiles" / "default"]
+    profile: list[str | Path] = ["--workflow-profile", WORKFLOW / "profiles" / "default"]
     words = [*profile, "--configfile", tmp_path / "grid.yaml", "--cores", "2"]
     words += ["out/tables/seed0/1of2/.done", "out/notebooks/00_small.ipynb"]  # one fold of two
     told = snakemake(tmp_path, *words)

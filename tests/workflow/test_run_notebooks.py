@@ -11,6 +11,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "workflow" / "run_notebooks.py"
 PARAMETERS = """\
 data_dir = 'x'  # a folder
 steps = 3
@@ -36,9 +37,8 @@ def write_notebook(path: Path, parameters: str, code: str) -> None:
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
-    script = ROOT / "workflow" / "run_notebooks.py"
     return subprocess.run(
-        [sys.executable, str(script), *map(str, words)], capture_output=True, text=True, timeout=120
+        [sys.executable, str(SCRIPT), *map(str, words)], capture_output=True, text=True, timeout=120
     )
 
 
@@ -98,6 +98,13 @@ def test_sources_are_never_overwritten(folder: Path, output: str) -> None:
     assert told.returncode == 2
     assert "choose another output folder" in told.stderr
     assert {path: path.read_bytes() for path in folder.rglob("*.ipynb")} == before
+
+
+def test_its_old_place_leads_to_it() -> None:
+    old = ROOT / "data_scripts" / "run_notebooks.py"
+    told = [subprocess.run([sys.executable, str(script), "--help"], capture_output=True, check=True)
+            for script in (old, SCRIPT)]  # fmt: skip
+    assert told[0].stdout == told[1].stdout
 
 
 def test_an_empty_yaml_and_what_other_notebooks_take(folder: Path) -> None:
