@@ -18,11 +18,11 @@ from oarfuse.viewing import (
     draw_architecture,
     plot_boxes,
     plot_curves,
-    show_gates,
+    show_maps,
     show_surfaces,
     trace_stages,
 )
-from oarfuse.viewing.ct.surfaces import PIXEL_MM, edge_letters, render, view_axes
+from oarfuse.viewing.ct.surfaces import edge_letters, view_axes
 
 # ----- curves
 
@@ -142,8 +142,21 @@ def test_nearer_organs_hide_those_behind():
     labels[4:16, 18:26, 4:16] = 1  # behind, larger
     spacing = (3.0, 3.0, 3.0)
 
+    def seen(labels: np.ndarray, azimuth: float) -> tuple[np.ndarray, float]:
+        """Return the picture of one view alone, (rows, columns, RGB), and its pixels a mm."""
+        figure = show_surfaces(labels, spacing_mm=spacing, spec=OPENKBP, views={"": (azimuth, 0.0)})
+        figure.canvas.draw()
+        (axes,) = figure.axes
+        for mark in [*axes.texts, *axes.lines]:
+            mark.remove()
+        figure.canvas.draw()
+        page = np.asarray(figure.canvas.buffer_rgba())[::-1, :, :3] / 255
+        box = axes.get_window_extent()
+        x0, y0, x1, y1 = (round(edge) for edge in box.extents)
+        return page[y0:y1, x0:x1], box.width / abs(np.diff(axes.get_xlim()).item())
+
     def middle(azimuth: float) -> np.ndarray:
-        picture = render(labels, spacing, OPENKBP, azimuth, 0.0)
+        picture, _ = seen(labels, azimuth)
         return picture[picture.shape[0] // 2, picture.shape[1] // 2]
 
     mandible, brainstem = (np.array(to_rgb(OPENKBP.organs[i].color)) for i in (4, 0))
@@ -154,9 +167,9 @@ def test_nearer_organs_hide_those_behind():
     assert hue(middle(0)) @ hue(mandible) > 0.99
     assert hue(middle(180)) @ hue(brainstem) > 0.99
     # Each organ stays as large as it is: the larger box measures 36 mm.
-    picture = render(np.where(labels == 1, 1, 0), spacing, OPENKBP, 0.0, 0.0)
+    picture, pixels_a_mm = seen(np.where(labels == 1, 1, 0), 0.0)
     drawn = (picture < 0.99).any(axis=-1)
-    assert drawn.any(axis=0).sum() * PIXEL_MM == pytest.approx(36, abs=3)
+    assert drawn.any(axis=0).sum() / pixels_a_mm == pytest.approx(36, abs=3)
 
 
 def test_surfaces_mark_orientation_and_refuse_empty_labels():
@@ -177,7 +190,7 @@ def test_surfaces_mark_orientation_and_refuse_empty_labels():
 def test_gates_are_a_grid_of_streams_and_levels():
     image = np.zeros((8, 16, 16), np.int16)
     maps = {"stream 1": torch.randn(3, 8, 16, 16), "stream 2": torch.randn(1, 3, 4, 8, 8)}
-    figure = show_gates(
+    figure = show_maps(
         maps, image=image, spacing_mm=(3, 4, 4), spec=OPENKBP, index=5, columns=["1", "2", "all"]
     )
     pictures = [axes.images[0] for axes in figure.axes if len(axes.images) == 1]
@@ -193,7 +206,7 @@ def test_gates_are_a_grid_of_streams_and_levels():
 def test_reduced_maps_share_a_scale_if_asked():
     image = np.zeros((4, 8, 8), np.int16)
     maps = {"a": np.ones((2, 4, 8, 8)), "b": 3 * np.ones((5, 2, 4, 4))}
-    figure = show_gates(
+    figure = show_maps(
         maps, image=image, spacing_mm=(3, 4, 4), spec=OPENKBP, reduce="norm", shared=True
     )
     limits = {
@@ -206,15 +219,15 @@ def test_gates_name_the_mistake():
     image = np.zeros((4, 8, 8), np.int16)
     common = {"image": image, "spacing_mm": (3, 4, 4), "spec": OPENKBP}
     with pytest.raises(OarfuseError, match="No map"):
-        show_gates({}, **common)
+        show_maps({}, **common)
     with pytest.raises(OarfuseError, match=r"\(C, D, H, W\)"):
-        show_gates({"a": np.zeros((2, 2))}, **common)
+        show_maps({"a": np.zeros((2, 2))}, **common)
     with pytest.raises(OarfuseError, match='reduce="mean"'):
-        show_gates({"a": np.zeros((16, 4, 8, 8))}, **common)
+        show_maps({"a": np.zeros((16, 4, 8, 8))}, **common)
     with pytest.raises(OarfuseError, match="no axial slice 9"):
-        show_gates({"a": image}, index=9, **common)
+        show_maps({"a": image}, index=9, **common)
     with pytest.raises(OarfuseError, match="1 column titles"):
-        show_gates({"a": np.zeros((2, 4, 8, 8))}, columns=["one"], **common)
+        show_maps({"a": np.zeros((2, 4, 8, 8))}, columns=["one"], **common)
 
 
 # ----- architecture
