@@ -56,7 +56,7 @@ def unanswered(*answers: object) -> bool:
     return False
 
 
-def report(ok: bool, hint: str, praise: str = "") -> bool:
+def report(ok: object, hint: str, praise: str = "") -> bool:
     """Print the verdict on an answer and return it.
 
     Parameters
