@@ -134,23 +134,14 @@ def outline_segments(mask: np.ndarray, row_mm: float, col_mm: float) -> np.ndarr
     not a smoothed version of them.
     """
     padded = np.pad(mask.astype(np.int8), 1)
-    rows, cols = np.nonzero(np.diff(padded, axis=0)[:, 1:-1])
-    across = np.stack(
-        [
-            np.stack([cols * col_mm, rows * row_mm], 1),
-            np.stack([(cols + 1) * col_mm, rows * row_mm], 1),
-        ],
-        axis=1,
-    )
-    rows, cols = np.nonzero(np.diff(padded, axis=1)[1:-1])
-    along = np.stack(
-        [
-            np.stack([cols * col_mm, rows * row_mm], 1),
-            np.stack([cols * col_mm, (rows + 1) * row_mm], 1),
-        ],
-        axis=1,
-    )
-    return np.concatenate([across, along]).astype(float)
+    across = np.nonzero(np.diff(padded, axis=0)[:, 1:-1])
+    along = np.nonzero(np.diff(padded, axis=1)[1:-1])
+    segments = []
+    for (rows, cols), down, right in ((across, 0, 1), (along, 1, 0)):
+        start = np.stack([cols * col_mm, rows * row_mm], axis=1)
+        end = np.stack([(cols + right) * col_mm, (rows + down) * row_mm], axis=1)
+        segments.append(np.stack([start, end], axis=1))
+    return np.concatenate(segments).astype(float)
 
 
 def add_outline(axes: Axes, organ: Organ, linewidth: float) -> LineCollection:
