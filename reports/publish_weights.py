@@ -27,7 +27,7 @@ from oarfuse.evaluation.statistics import load_metrics
 from oarfuse.files import atomic_path, sha256, write_json
 from oarfuse.runs import CONFIG, VALIDATION, WEIGHTS
 from oarfuse.viewing import ViewCase, show_cases
-from oarfuse.viewing.plots.training_stages import plot_stages
+from oarfuse.viewing.plots.training_parts import plot_parts
 from oarfuse.weights import ModelInfo, load_weights, read_info, save_weights, training_stages
 from reports import pages
 from reports.keep_run import copy_records
@@ -103,7 +103,7 @@ def draw_curve(stages: list[dict[str, Any]], folder: Path, target: Path) -> None
             title += f"{record['config']['max_lr']:g}"
             curves.append((title, pd.read_csv(path), record["minutes"]))
     with atomic_path(target) as temporary:
-        plot_stages(curves).savefig(temporary, dpi=110)
+        plot_parts(curves).savefig(temporary, dpi=110)
 
 
 def draw_cases(scores: Path, manifest: Manifest, method: str, output: Path) -> None:

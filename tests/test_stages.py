@@ -23,7 +23,7 @@ from oarfuse.inference import predict_labels
 from oarfuse.organs import OPENKBP
 from oarfuse.runs import RunFolder, RunState, export_weights
 from oarfuse.training import train
-from oarfuse.viewing.plots.training_stages import plot_stages
+from oarfuse.viewing.plots.training_parts import plot_parts
 from oarfuse.weights import load_weights, read_info, save_weights, training_stages
 from tests.helpers.small_data import write_small_data
 from tests.test_training import tensors, tiny
@@ -227,7 +227,7 @@ def test_training_and_prediction_both_empty_cut_slices(
 def test_curve_of_two_stages_is_one_axis_of_minutes() -> None:
     one = pd.DataFrame({"minutes": [10.0, 20.0, 30.0], "val_dsc": [0.5, 0.7, 0.69]})
     two = pd.DataFrame({"minutes": [10.0, 20.0], "val_dsc": [0.72, 0.75]})
-    figure = plot_stages([("first", one, 20.0), ("second", two, 20.0)])
+    figure = plot_parts([("first", one, 20.0), ("second", two, 20.0)])
     (axes,) = [axes for axes in figure.axes if axes.lines]
     curves = [line for line in axes.lines if line.get_gid() != "kept"]
     assert [np.asarray(line.get_xdata()).tolist() for line in curves] == [[10, 20, 30], [30, 40]]
@@ -237,4 +237,4 @@ def test_curve_of_two_stages_is_one_axis_of_minutes() -> None:
         (40, 0.75),
     ]
     with pytest.raises(OarfuseError, match="no validation"):
-        plot_stages([("log", pd.DataFrame({"step": [1]}), 1.0)])
+        plot_parts([("log", pd.DataFrame({"step": [1]}), 1.0)])

@@ -15,13 +15,15 @@ from oarfuse.viewing.ct.slices import show_planes
 from oarfuse.viewing.ct.surfaces import show_surfaces
 from oarfuse.viewing.ct.volume import volume_viewer
 from oarfuse.viewing.network.diagram import draw_architecture
-from oarfuse.viewing.network.maps import show_gates
+from oarfuse.viewing.network.maps import show_maps
 from oarfuse.viewing.network.pipeline import draw_pipeline
 from oarfuse.viewing.plots.cohort import plot_cohort
 from oarfuse.viewing.plots.curves import plot_boxes, plot_curves
 from oarfuse.viewing.plots.differences import plot_differences
 from oarfuse.viewing.plots.live import LiveCurves
 from oarfuse.viewing.plots.profiles import plot_coverage, plot_slice_dsc
+
+show_gates = show_maps  # as notebook 02 calls it, which looks at the gates of the focal-fuse block
 
 __all__ = [
     "LiveCurves",
@@ -42,6 +44,7 @@ __all__ = [
     "show_error_map",
     "show_fields",
     "show_gates",
+    "show_maps",
     "show_patches",
     "show_planes",
     "show_surfaces",

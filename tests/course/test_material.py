@@ -31,7 +31,12 @@ def test_a_missing_folder_for_patients_is_not_drawn(tmp_path: Path) -> None:
 
 def test_a_missing_phantom_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
-    monkeypatch.setattr(embedded, "phantom_data", lambda folder: drawn.append(folder) or folder)
+
+    def draw(folder: Path) -> Path:
+        drawn.append(folder)
+        return folder
+
+    monkeypatch.setattr(embedded, "phantom_data", draw)
     monkeypatch.setattr(embedded, "phantom_source", lambda folder: Path(folder).parent / "source")
     folder = tmp_path / "phantom" / "prepared"
     assert course_data(str(folder)) == folder and drawn == [folder]

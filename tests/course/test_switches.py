@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -37,7 +39,7 @@ def test_short_runs_are_repeatable_and_not_run_twice(tmp_path: Path) -> None:
     source = make_phantom(tmp_path / "source", train=1, validation=0, test=0)
     prepare_openkbp(source, tmp_path / "data", progress=False)
     # float32: the bfloat16 weight gradient of a convolution over two slices is wrong in oneDNN
-    recipe = {"seeds": (0, 1), "width": 2, "steps": 10, "patch_size": (16, 16, 16)}
+    recipe: dict[str, Any] = {"seeds": (0, 1), "width": 2, "steps": 10, "patch_size": (16, 16, 16)}
     recipe |= {"batch_size": 1, "workers": 0, "precision": "32-true"}
     first = short_runs(tmp_path / "data", tmp_path / "a", TWO, **recipe)
     assert list(first.columns) == ["switch", "seed", "loss"]
@@ -83,7 +85,8 @@ def test_the_figure_has_a_panel_for_each_quantity_and_a_dot_for_each_run() -> No
     left, right = figure.axes
     assert left.get_title() == "Size"
     assert [label.get_text() for label in left.get_yticklabels()] == list(table.index)
-    assert sum(len(line.get_xdata()) for line in right.lines if line.get_marker() == "o") == 8
+    dots = [np.asarray(line.get_xdata()) for line in right.lines if line.get_marker() == "o"]
+    assert sum(len(values) for values in dots) == 8
     with pytest.raises(OarfuseError, match="one for each panel"):
         plot_switches(table, titles=["Size", "Loss"])
     with pytest.raises(OarfuseError, match="one for each panel"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def has_color(png: bytes, color: str) -> bool:
     return bool((np.abs(pixels(png) - to_rgb(color)).max(axis=-1) < 0.06).any())
 
 
-def test_the_slider_changes_the_picture_and_back(browser):
+def test_the_slider_changes_the_picture_and_back(browser: SliceBrowser) -> None:
     browser.slice.value = 5
     fifth = browser.image.value
     browser.slice.value = 1
@@ -47,7 +48,7 @@ def test_the_slider_changes_the_picture_and_back(browser):
     assert browser.image.value == fifth
 
 
-def test_switching_planes_keeps_each_planes_slice(browser):
+def test_switching_planes_keeps_each_planes_slice(browser: SliceBrowser) -> None:
     browser.slice.value = 6
     browser.plane.value = "coronal"
     assert browser.slice.max == SHAPE[1] - 1
@@ -60,7 +61,7 @@ def test_switching_planes_keeps_each_planes_slice(browser):
     assert browser.slice.value == 19
 
 
-def test_whole_slices_have_true_proportions(browser):
+def test_whole_slices_have_true_proportions(browser: SliceBrowser) -> None:
     browser.zoom.value = False
     for plane, rows, cols in (("axial", 1, 2), ("coronal", 0, 2), ("sagittal", 0, 1)):
         browser.plane.value = plane
@@ -72,7 +73,7 @@ def test_whole_slices_have_true_proportions(browser):
         assert tall / wide == pytest.approx(true, rel=0.35)
 
 
-def test_organ_toggle_hides_that_organ_alone(browser):
+def test_organ_toggle_hides_that_organ_alone(browser: SliceBrowser) -> None:
     browser.slice.value = 6
     browser.opacity.value = 1.0
     parotid = OPENKBP.organs[2]
@@ -82,7 +83,7 @@ def test_organ_toggle_hides_that_organ_alone(browser):
     assert has_color(browser.image.value, parotid.color)
 
 
-def test_truth_and_prediction_toggles(browser):
+def test_truth_and_prediction_toggles(browser: SliceBrowser) -> None:
     browser.slice.value = 6
     browser.opacity.value = 1.0
     browser.show_truth.value = False
@@ -94,7 +95,7 @@ def test_truth_and_prediction_toggles(browser):
     assert not has_color(browser.image.value, MANDIBLE.color)
 
 
-def test_window_presets_and_sliders_follow_each_other(browser):
+def test_window_presets_and_sliders_follow_each_other(browser: SliceBrowser) -> None:
     start = browser.image.value
     assert (browser.centre.value, browser.width.value) == (120, 560), "the network's own window"
     browser.preset.value = "Bone"
@@ -106,15 +107,22 @@ def test_window_presets_and_sliders_follow_each_other(browser):
     assert browser.image.value == start
 
 
-def test_a_change_of_plane_redraws_once(browser, monkeypatch):
+def test_a_change_of_plane_redraws_once(
+    browser: SliceBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn = []
     show = browser._picture.show
-    monkeypatch.setattr(browser._picture, "show", lambda *a, **k: drawn.append(a) or show(*a, **k))
+
+    def count(*args: Any, **kwargs: Any) -> bytes:
+        drawn.append(args)
+        return show(*args, **kwargs)
+
+    monkeypatch.setattr(browser._picture, "show", count)
     browser.plane.value = "sagittal"
     assert len(drawn) == 1
 
 
-def test_zoom_frames_the_organs():
+def test_zoom_frames_the_organs() -> None:
     image = np.full((12, 60, 60), 40, np.int16)
     truth = np.zeros(image.shape, np.uint8)
     truth[4:8, 25:35, 25:35] = MANDIBLE.label
@@ -130,7 +138,7 @@ def test_zoom_frames_the_organs():
     assert near / share() == pytest.approx((60 / 34) ** 2, rel=0.1)
 
 
-def test_static_pages_get_a_picture_and_live_ones_the_widget(browser):
+def test_static_pages_get_a_picture_and_live_ones_the_widget(browser: SliceBrowser) -> None:
     bundle = browser._repr_mimebundle_()
     view = bundle["application/vnd.jupyter.widget-view+json"]
     assert view["model_id"] == browser.widget.model_id
@@ -138,7 +146,7 @@ def test_static_pages_get_a_picture_and_live_ones_the_widget(browser):
     assert len(browser.static_figure().axes) == 9, "three planes of truth and two predictions"
 
 
-def test_a_ct_alone_can_be_browsed():
+def test_a_ct_alone_can_be_browsed() -> None:
     browser = SliceBrowser(np.zeros(SHAPE, np.int16), SPACING, OPENKBP)
     assert browser.show_truth.disabled and browser.prediction.disabled
     assert len(browser.static_figure().axes) == 3
@@ -147,7 +155,7 @@ def test_a_ct_alone_can_be_browsed():
     assert browser.image.value != before
 
 
-def test_mistakes_are_named():
+def test_mistakes_are_named() -> None:
     image, labels = np.zeros(SHAPE, np.int16), np.zeros(SHAPE, np.uint8)
     with pytest.raises(OarfuseError, match="image's grid"):
         SliceBrowser(image, SPACING, OPENKBP, labels[1:])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -17,12 +19,15 @@ BOXES = {"small": [(7, 9), (9, 11), (11, 13)], "wide": [(-4, 20), (2, 18), (4, 2
 def test_boxes_lie_where_their_voxels_are() -> None:
     figure = show_fields(IMAGE, BOXES, spacing_mm=SPACING, spec=OPENKBP, voxel=(8, 10, 12))
     axial, coronal, sagittal = figure.axes
+    patches: list[Any] = list(sagittal.patches)
+    small: Any
+    wide: Any
     small, wide = (patch for patch in axial.patches if patch.get_gid() == "field")
     # axial: columns along W (2 mm a voxel), rows along H (4 mm)
     assert small.get_bbox().bounds == (11 * 2, 9 * 4, 3 * 2, 3 * 4)
     assert wide.get_bbox().bounds == (4 * 2, 2 * 4, 17 * 2, 17 * 4)
     # sagittal: columns along H, rows along D; a box may leave the volume, the picture does not
-    assert [p for p in sagittal.patches][1].get_bbox().bounds == (2 * 4, -4 * 3, 17 * 4, 25 * 3)
+    assert patches[1].get_bbox().bounds == (2 * 4, -4 * 3, 17 * 4, 25 * 3)
     assert sagittal.get_ylim() == (0, 16 * 3)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [

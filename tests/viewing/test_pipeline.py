@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -16,11 +18,11 @@ SHAPE = (24, 30, 40)
 PATCH = (16, 16, 16)
 
 
-def drawn(**changes) -> Figure:
+def drawn(**changes: Any) -> Figure:
     image = np.full(SHAPE, 20, np.int16)
     truth = np.zeros(SHAPE, np.uint8)
     truth[10:14, 10:14, 8:12] = 3
-    given = {
+    given: dict[str, Any] = {
         "csv_rows": ["631084,19.0\n"] * 20,
         "image": image,
         "truth": truth,
@@ -34,7 +36,7 @@ def drawn(**changes) -> Figure:
     return draw_pipeline(**(given | changes))
 
 
-def test_every_station_shows_its_own_data():
+def test_every_station_shows_its_own_data() -> None:
     figure = drawn()
     assert [axes.get_title(loc="left")[3:] for axes in figure.axes] == list(STATIONS)
     files, volume, patch, network, labels, scores = figure.axes
@@ -49,7 +51,7 @@ def test_every_station_shows_its_own_data():
     assert len(arrows) == 4
 
 
-def test_a_patch_stays_inside_the_volume():
+def test_a_patch_stays_inside_the_volume() -> None:
     corner, nothing = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
     corner[0, 0, 39] = 1
     assert _patch_box(corner, PATCH) == ((0, 16), (0, 16), (24, 40))
@@ -57,7 +59,7 @@ def test_a_patch_stays_inside_the_volume():
     assert _patch_box(nothing, PATCH) == ((4, 20), (7, 23), (12, 28))
 
 
-def test_what_does_not_fit_is_said():
+def test_what_does_not_fit_is_said() -> None:
     with pytest.raises(OarfuseError, match="three sides"):
         drawn(patch_size=(16, 16))
     with pytest.raises(OarfuseError, match="trace_stages"):

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from torch.utils.flop_counter import FlopCounterMode
 
 from oarfuse import build_model
 from oarfuse.errors import OarfuseError
-from oarfuse.organs import OPENKBP, SYNAPSE
+from oarfuse.organs import OPENKBP, SYNAPSE, DatasetSpec
 from oarfuse.viewing import (
     LiveCurves,
     draw_architecture,
     plot_boxes,
     plot_curves,
-    show_gates,
+    show_maps,
     show_surfaces,
     trace_stages,
 )
-from oarfuse.viewing.ct.surfaces import PIXEL_MM, edge_letters, render, view_axes
+from oarfuse.viewing.ct.surfaces import edge_letters, view_axes
 
 # ----- curves
 
@@ -34,25 +38,26 @@ def training_log() -> pd.DataFrame:
     return pd.concat([steps, scores], ignore_index=True)
 
 
-def test_curves_show_what_the_log_holds(tmp_path):
+def test_curves_show_what_the_log_holds(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     training_log().to_csv(path, index=False)
     figure = plot_curves(path, spec=OPENKBP)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["Loss", "Learning rate (in thousandths)", "Validation DSC"]
     (ring,) = [line for line in figure.axes[2].lines if line.get_gid() == "best"]
-    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (40, 0.7), "the best, not the last"
+    step, dsc = (np.asarray(values)[0] for values in ring.get_data())
+    assert (step, dsc) == (40, 0.7), "the best, not the last"
     mandible = next(line for line in figure.axes[2].lines if line.get_label() == "Mandible")
     assert to_rgb(mandible.get_color()) == to_rgb(OPENKBP.organs[4].color)
 
 
-def test_curves_leave_out_panels_without_data():
+def test_curves_leave_out_panels_without_data() -> None:
     log = training_log()
     assert len(plot_curves(log[["step", "loss"]]).axes) == 1
     assert len(plot_curves(log.assign(lr=np.nan)).axes) == 2
 
 
-def test_curves_name_the_mistake(tmp_path):
+def test_curves_name_the_mistake(tmp_path: Path) -> None:
     with pytest.raises(OarfuseError, match=r"no log .*nowhere\.csv"):
         plot_curves(tmp_path / "nowhere.csv")
     with pytest.raises(OarfuseError, match="'step'"):
@@ -64,14 +69,14 @@ def test_curves_name_the_mistake(tmp_path):
         plot_curves(tmp_path / "empty.csv")
 
 
-def test_live_curves_replace_one_output(tmp_path, monkeypatch):
+def test_live_curves_replace_one_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[tuple[str, int]] = []
 
     class Handle:
-        def update(self, figure) -> None:
+        def update(self, figure: Figure) -> None:
             shown.append(("update", len(figure.axes)))
 
-    def display(figure, display_id):
+    def display(figure: Figure, display_id: bool) -> Handle:
         shown.append(("display", len(figure.axes)))
         return Handle()
 
@@ -94,7 +99,7 @@ def test_live_curves_replace_one_output(tmp_path, monkeypatch):
 # ----- box plots
 
 
-def metrics(values: list[float], spec=OPENKBP) -> pd.DataFrame:
+def metrics(values: list[float], spec: DatasetSpec = OPENKBP) -> pd.DataFrame:
     rows = [
         {"case": f"pt_{number}", "organ": organ.name, "dsc": value}
         for number, value in enumerate(values)
@@ -103,18 +108,20 @@ def metrics(values: list[float], spec=OPENKBP) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_boxes_have_a_panel_an_organ_and_a_dot_a_patient():
+def test_boxes_have_a_panel_an_organ_and_a_dot_a_patient() -> None:
     figure = plot_boxes({"A": metrics([0.5, 0.7, np.nan]), "B": metrics([0.9])}, spec=OPENKBP)
     assert [axes.get_title() for axes in figure.axes] == [o.title for o in OPENKBP.organs]
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["A", "B"]
     for axes, organ in zip(figure.axes, OPENKBP.organs, strict=True):
         dots = [c for c in axes.collections if isinstance(c, PathCollection)]
-        assert [len(d.get_offsets()) for d in dots] == [2, 1], "a missing value is no dot"
+        assert [len(np.asarray(d.get_offsets())) for d in dots] == [2, 1], (
+            "a missing value is no dot"
+        )
         assert {p.get_facecolor()[:3] for p in axes.patches} == {to_rgb(organ.color)}
     assert len(plot_boxes({"A": metrics([0.5], SYNAPSE)}, spec=SYNAPSE).axes) == 8
 
 
-def test_boxes_name_the_mistake():
+def test_boxes_name_the_mistake() -> None:
     with pytest.raises(OarfuseError, match="No table"):
         plot_boxes({}, spec=OPENKBP)
     with pytest.raises(OarfuseError, match="'hd_mm'"):
@@ -126,7 +133,7 @@ def test_boxes_name_the_mistake():
 # ----- surfaces
 
 
-def test_view_directions():
+def test_view_directions() -> None:
     down, away, right = view_axes(0, 0)
     assert [edge_letters(v) for v in (-down, away, right)] == ["S", "P", "L"]
     down, away, right = view_axes(90, 0)
@@ -136,14 +143,29 @@ def test_view_directions():
     assert view @ view.T == pytest.approx(np.eye(3))
 
 
-def test_nearer_organs_hide_those_behind():
+def test_nearer_organs_hide_those_behind() -> None:
     labels = np.zeros((20, 30, 20), np.uint8)
     labels[6:14, 4:10, 6:14] = 5  # in front, smaller
     labels[4:16, 18:26, 4:16] = 1  # behind, larger
     spacing = (3.0, 3.0, 3.0)
 
+    def seen(labels: np.ndarray, azimuth: float) -> tuple[np.ndarray, float]:
+        """Return the picture of one view alone, (rows, columns, RGB), and its pixels a mm."""
+        figure: Any = show_surfaces(
+            labels, spacing_mm=spacing, spec=OPENKBP, views={"": (azimuth, 0.0)}
+        )
+        figure.canvas.draw()
+        (axes,) = figure.axes
+        for mark in [*axes.texts, *axes.lines]:
+            mark.remove()
+        figure.canvas.draw()
+        page = np.asarray(figure.canvas.buffer_rgba())[::-1, :, :3] / 255
+        box = axes.get_window_extent()
+        x0, y0, x1, y1 = (round(edge) for edge in box.extents)
+        return page[y0:y1, x0:x1], box.width / abs(np.diff(axes.get_xlim()).item())
+
     def middle(azimuth: float) -> np.ndarray:
-        picture = render(labels, spacing, OPENKBP, azimuth, 0.0)
+        picture, _ = seen(labels, azimuth)
         return picture[picture.shape[0] // 2, picture.shape[1] // 2]
 
     mandible, brainstem = (np.array(to_rgb(OPENKBP.organs[i].color)) for i in (4, 0))
@@ -154,12 +176,12 @@ def test_nearer_organs_hide_those_behind():
     assert hue(middle(0)) @ hue(mandible) > 0.99
     assert hue(middle(180)) @ hue(brainstem) > 0.99
     # Each organ stays as large as it is: the larger box measures 36 mm.
-    picture = render(np.where(labels == 1, 1, 0), spacing, OPENKBP, 0.0, 0.0)
+    picture, pixels_a_mm = seen(np.where(labels == 1, 1, 0), 0.0)
     drawn = (picture < 0.99).any(axis=-1)
-    assert drawn.any(axis=0).sum() * PIXEL_MM == pytest.approx(36, abs=3)
+    assert drawn.any(axis=0).sum() / pixels_a_mm == pytest.approx(36, abs=3)
 
 
-def test_surfaces_mark_orientation_and_refuse_empty_labels():
+def test_surfaces_mark_orientation_and_refuse_empty_labels() -> None:
     labels = np.zeros((12, 12, 12), np.uint8)
     labels[3:9, 3:9, 3:6] = 3
     labels[5, 5, 10] = 4  # a single voxel is still drawn
@@ -174,13 +196,13 @@ def test_surfaces_mark_orientation_and_refuse_empty_labels():
 # ----- feature maps
 
 
-def test_gates_are_a_grid_of_streams_and_levels():
+def test_gates_are_a_grid_of_streams_and_levels() -> None:
     image = np.zeros((8, 16, 16), np.int16)
     maps = {"stream 1": torch.randn(3, 8, 16, 16), "stream 2": torch.randn(1, 3, 4, 8, 8)}
-    figure = show_gates(
+    figure = show_maps(
         maps, image=image, spacing_mm=(3, 4, 4), spec=OPENKBP, index=5, columns=["1", "2", "all"]
     )
-    pictures = [axes.images[0] for axes in figure.axes if len(axes.images) == 1]
+    pictures: list[Any] = [axes.images[0] for axes in figure.axes if len(axes.images) == 1]
     shown = [p for p in pictures if p.get_array().shape == (8, 8)]
     # Slice 5 of 8 lies in slice 2 of 4.
     expected = maps["stream 2"][0, :, 2].numpy()
@@ -190,10 +212,10 @@ def test_gates_are_a_grid_of_streams_and_levels():
         assert picture.norm.vmin == -picture.norm.vmax, "signed maps are centred on zero"
 
 
-def test_reduced_maps_share_a_scale_if_asked():
+def test_reduced_maps_share_a_scale_if_asked() -> None:
     image = np.zeros((4, 8, 8), np.int16)
     maps = {"a": np.ones((2, 4, 8, 8)), "b": 3 * np.ones((5, 2, 4, 4))}
-    figure = show_gates(
+    figure = show_maps(
         maps, image=image, spacing_mm=(3, 4, 4), spec=OPENKBP, reduce="norm", shared=True
     )
     limits = {
@@ -202,19 +224,19 @@ def test_reduced_maps_share_a_scale_if_asked():
     assert limits == {(1.0, 3.0)}
 
 
-def test_gates_name_the_mistake():
+def test_gates_name_the_mistake() -> None:
     image = np.zeros((4, 8, 8), np.int16)
-    common = {"image": image, "spacing_mm": (3, 4, 4), "spec": OPENKBP}
+    common: dict[str, Any] = {"image": image, "spacing_mm": (3, 4, 4), "spec": OPENKBP}
     with pytest.raises(OarfuseError, match="No map"):
-        show_gates({}, **common)
+        show_maps({}, **common)
     with pytest.raises(OarfuseError, match=r"\(C, D, H, W\)"):
-        show_gates({"a": np.zeros((2, 2))}, **common)
+        show_maps({"a": np.zeros((2, 2))}, **common)
     with pytest.raises(OarfuseError, match='reduce="mean"'):
-        show_gates({"a": np.zeros((16, 4, 8, 8))}, **common)
+        show_maps({"a": np.zeros((16, 4, 8, 8))}, **common)
     with pytest.raises(OarfuseError, match="no axial slice 9"):
-        show_gates({"a": image}, index=9, **common)
+        show_maps({"a": image}, index=9, **common)
     with pytest.raises(OarfuseError, match="1 column titles"):
-        show_gates({"a": np.zeros((2, 4, 8, 8))}, columns=["one"], **common)
+        show_maps({"a": np.zeros((2, 4, 8, 8))}, columns=["one"], **common)
 
 
 # ----- architecture
@@ -222,7 +244,7 @@ def test_gates_name_the_mistake():
 
 @pytest.mark.parametrize("name", ["oarfocalfusenet", "msf3d"])
 @pytest.mark.parametrize("block", ["fast", "readable"])
-def test_stages_account_for_every_parameter_and_operation(name, block):
+def test_stages_account_for_every_parameter_and_operation(name: str, block: str) -> None:
     model = build_model(name, block=block)
     stages = trace_stages(model, (32, 48, 64))
     assert sum(stage.params for stage in stages) == sum(p.numel() for p in model.parameters())
@@ -237,7 +259,7 @@ def test_stages_account_for_every_parameter_and_operation(name, block):
     assert next(iter(model.parameters())).device.type == "cpu", "the model itself is untouched"
 
 
-def test_drawing_names_every_stage_and_follows_the_options():
+def test_drawing_names_every_stage_and_follows_the_options() -> None:
     stages = trace_stages(build_model("oarfocalfusenet", focal_levels=3), (32, 32, 32))
     figure = draw_architecture(stages)
     text = " ".join(t.get_text() for t in figure.axes[0].texts)
@@ -254,7 +276,7 @@ def test_drawing_names_every_stage_and_follows_the_options():
     assert not any(line.get_linestyle() == "--" for line in figure.axes[0].lines), "no gates"
 
 
-def test_architecture_names_the_mistake():
+def test_architecture_names_the_mistake() -> None:
     with pytest.raises(OarfuseError, match="Conv3d has no encoder"):
         trace_stages(torch.nn.Conv3d(1, 1, 1))
     with pytest.raises(OarfuseError, match="divide by 16"):

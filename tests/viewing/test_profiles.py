@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,7 +37,7 @@ def texts_inside(figure: Figure) -> list[str]:
     return found
 
 
-def test_slice_dsc_by_hand():
+def test_slice_dsc_by_hand() -> None:
     truth, prediction = np.zeros((4, 2, 2), np.uint8), np.zeros((4, 2, 2), np.uint8)
     truth[0] = 1  # 4 voxels against 2, both right: 2 * 2 / 6
     prediction[0, 0] = 1
@@ -45,7 +47,7 @@ def test_slice_dsc_by_hand():
     assert np.isnan(slice_dsc(truth, prediction, 2)).all()
 
 
-def test_coverage_marks_the_slices_that_leak():
+def test_coverage_marks_the_slices_that_leak() -> None:
     labels = np.zeros((10, 8, 8), np.uint8)
     labels[1:9, 3:5, 3:5] = 2
     labels[4:7, 0, 0] = 5
@@ -55,14 +57,15 @@ def test_coverage_marks_the_slices_that_leak():
     above, below = figure.axes
     assert "3 leaking slices" in texts_inside(figure)  # 6, 7 and 8; slice 9 holds no organ
     assert [tick.get_text() for tick in below.get_yticklabels()] == ["Spinal cord", "Mandible"]
-    bars = [(round(bar.get_x() + 0.5), round(bar.get_y() + 0.4)) for bar in below.patches]
+    patches: list[Any] = list(below.patches)
+    bars = [(round(bar.get_x() + 0.5), round(bar.get_y() + 0.4)) for bar in patches]
     drawn = [(index, row) for index, row in bars if row in (0, 1)]
     assert {(1, 0), (8, 0), (4, 1), (6, 1)} <= set(drawn)
-    full = above.lines[0].get_ydata()[2]
+    full = np.asarray(above.lines[0].get_ydata())[2]
     assert full == pytest.approx((64 - 4) * 25 / 100)  # voxels outside organs, 25 mm² each, in cm²
 
 
-def test_slice_scores_have_a_panel_for_each_organ_and_the_whole_volume_beside():
+def test_slice_scores_have_a_panel_for_each_organ_and_the_whole_volume_beside() -> None:
     truth = np.zeros((10, 8, 8), np.uint8)
     truth[1:9, 3:5, 3:5] = 2
     truth[4:7, 0, 0] = 3
@@ -74,7 +77,7 @@ def test_slice_scores_have_a_panel_for_each_organ_and_the_whole_volume_beside():
         plot_slice_dsc(truth, truth[1:], spec=OPENKBP)
 
 
-def test_cohort_shows_every_patient_once_for_each_organ():
+def test_cohort_shows_every_patient_once_for_each_organ() -> None:
     rows = [
         {"case": f"pt_{n}", "spacing_d": 2.5, "spacing_h": 4.0 + n % 2, "spacing_w": 4.0 + n % 2}
         | {f"voxels_{organ.name}": 500 + 10 * n for organ in OPENKBP.organs}
@@ -85,5 +88,5 @@ def test_cohort_shows_every_patient_once_for_each_organ():
     dots = [np.asarray(drawn.get_offsets()) for drawn in left.collections]
     assert [len(group) for group in dots] == [6] * 5
     np.testing.assert_allclose(dots[0][0, 0], 500 * 2.5 * 4 * 4 / 1000)
-    assert len(right.collections[0].get_offsets()) == 2  # two kinds of voxels
+    assert len(np.asarray(right.collections[0].get_offsets())) == 2  # two kinds of voxels
     assert any("6 cases" in text for text in texts_inside(figure))

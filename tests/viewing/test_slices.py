@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import OPENKBP
@@ -47,12 +48,12 @@ def head() -> tuple[np.ndarray, np.ndarray]:
     return image, labels
 
 
-def pixels(figure: Figure) -> np.ndarray:
+def pixels(figure: Any) -> np.ndarray:
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(float) / 255
 
 
-def where_color(axes, color: str, tolerance: float = 0.12) -> tuple[float, float]:
+def where_color(axes: Axes, color: str, tolerance: float = 0.12) -> tuple[float, float]:
     """Return the mean (x, y) of the pixels of a colour in axes fractions, y upwards."""
     picture = pixels(axes.figure)
     box = axes.get_window_extent()
@@ -63,7 +64,7 @@ def where_color(axes, color: str, tolerance: float = 0.12) -> tuple[float, float
     return cols.mean() / part.shape[1], 1 - rows.mean() / part.shape[0]
 
 
-def assert_no_overlap(figure: Figure) -> None:
+def assert_no_overlap(figure: Any) -> None:
     """Texts outside of the pictures (title, captions, headings) stay apart and inside the page."""
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
@@ -78,7 +79,7 @@ def assert_no_overlap(figure: Figure) -> None:
         assert not one.overlaps(other)
 
 
-def test_planes_have_true_proportions(head):
+def test_planes_have_true_proportions(head: tuple[np.ndarray, np.ndarray]) -> None:
     image, labels = head
     figure = show_planes(image, labels, spacing_mm=SPACING, spec=OPENKBP, crop="none")
     figure.canvas.draw()
@@ -91,7 +92,9 @@ def test_planes_have_true_proportions(head):
     assert scales == pytest.approx([scales[0]] * 3, rel=0.01), "the planes share one scale"
 
 
-def test_anatomy_stands_upright_and_right_is_on_the_viewers_left(head):
+def test_anatomy_stands_upright_and_right_is_on_the_viewers_left(
+    head: tuple[np.ndarray, np.ndarray],
+) -> None:
     image, labels = head
     figure = show_planes(
         image, labels, spacing_mm=SPACING, spec=OPENKBP, crop="none", alpha=1.0, index=(13, 15, 20)
@@ -110,30 +113,35 @@ def test_anatomy_stands_upright_and_right_is_on_the_viewers_left(head):
 @pytest.mark.parametrize(
     ("plane", "letters"), [("axial", "RLAP"), ("coronal", "RLSI"), ("sagittal", "APSI")]
 )
-def test_orientation_letters_stand_at_their_edges(head, plane, letters):
+def test_orientation_letters_stand_at_their_edges(
+    head: tuple[np.ndarray, np.ndarray], plane: str, letters: str
+) -> None:
     image, labels = head
     figure = show_planes(image, labels, spacing_mm=SPACING, spec=OPENKBP)
     axes = figure.axes[list(PLANES).index(plane)]
     marks = {t.get_text(): t.get_position() for t in axes.texts if t.get_gid() == "orientation"}
-    left, right, top, bottom = letters
+    left, right, top, bottom = list(letters)
     assert set(marks) == set(letters)
     assert marks[left][0] < 0.1 and marks[right][0] > 0.9
     assert marks[bottom][1] < 0.1 and marks[top][1] > 0.9
 
 
-def test_legend_names_the_organs_that_are_there_in_their_colours(head):
+def test_legend_names_the_organs_that_are_there_in_their_colours(
+    head: tuple[np.ndarray, np.ndarray],
+) -> None:
     image, labels = head
     without = np.where(labels == 5, 0, labels)
     figure = show_planes(image, without, spacing_mm=SPACING, spec=OPENKBP)
     (legend,) = figure.legends
+    handles: list[Any] = list(legend.legend_handles)
     entries = {
         text.get_text(): handle.get_facecolor()[:3]
-        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
+        for text, handle in zip(legend.get_texts(), handles, strict=True)
     }
     assert entries == {o.title: to_rgb(o.color) for o in OPENKBP.organs if o.label != 5}
 
 
-def test_a_scale_bar_is_as_long_as_it_says(head):
+def test_a_scale_bar_is_as_long_as_it_says(head: tuple[np.ndarray, np.ndarray]) -> None:
     image, labels = head
     figure = show_planes(image, labels, spacing_mm=SPACING, spec=OPENKBP)
     for axes in figure.axes:
@@ -143,7 +151,7 @@ def test_a_scale_bar_is_as_long_as_it_says(head):
         assert fraction * abs(np.diff(axes.get_xlim()).item()) == pytest.approx(float(text[:-3]))
 
 
-def test_outline_runs_along_voxel_edges():
+def test_outline_runs_along_voxel_edges() -> None:
     mask = np.zeros((4, 5), bool)
     mask[1:3, 2:4] = True  # rows 1..2, columns 2..3
     segments = outline_segments(mask, row_mm=3.0, col_mm=2.0)
@@ -154,7 +162,7 @@ def test_outline_runs_along_voxel_edges():
     assert len(full) == 8, "a mask that touches the border is closed there"
 
 
-def test_telling_voxel_prefers_slices_with_more_organs():
+def test_telling_voxel_prefers_slices_with_more_organs() -> None:
     labels = np.zeros((6, 6, 6), np.uint8)
     labels[1, :, :] = 1  # one large organ
     labels[4, 2, 3], labels[4, 2, 4] = 2, 3  # two small ones
@@ -162,20 +170,22 @@ def test_telling_voxel_prefers_slices_with_more_organs():
     assert telling_voxel(np.zeros((6, 8, 10), np.uint8)) == (3, 4, 5)
 
 
-def test_box_around_adds_the_margin_in_mm_and_stays_inside():
+def test_box_around_adds_the_margin_in_mm_and_stays_inside() -> None:
     mask = np.zeros((10, 10, 10), bool)
     mask[5, 1, 5] = True
     assert box_around(mask, (3.0, 4.0, 2.0), 6.0) == ((3, 8), (0, 4), (2, 9))
 
 
-def test_planes_take_what_they_say():
+def test_planes_take_what_they_say() -> None:
     volume = np.arange(24).reshape(2, 3, 4)
     assert (AXIAL.take(volume, 1) == volume[1]).all()
     assert (CORONAL.take(volume, 2) == volume[:, 2]).all()
     assert (SAGITTAL.take(volume, 3) == volume[:, :, 3]).all()
 
 
-def test_comparison_has_truth_and_methods_on_the_same_slices(head):
+def test_comparison_has_truth_and_methods_on_the_same_slices(
+    head: tuple[np.ndarray, np.ndarray],
+) -> None:
     image, labels = head
     shifted = np.roll(labels, 2, axis=2)
     figure = show_comparison(
@@ -187,12 +197,12 @@ def test_comparison_has_truth_and_methods_on_the_same_slices(head):
     assert titles[1] == "Same\nDSC 1.000"
     assert titles[2] == f"Shifted\nDSC {mean_dsc(labels, shifted, OPENKBP):.3f}"
     for row in range(3):
-        ct = [axes.images[0].get_array() for axes in figure.axes[3 * row : 3 * row + 3]]
+        ct = [np.asarray(axes.images[0].get_array()) for axes in figure.axes[3 * row : 3 * row + 3]]
         assert (ct[0] == ct[1]).all() and (ct[0] == ct[2]).all()
     assert_no_overlap(figure)
 
 
-def test_mean_dsc_counts_missed_and_invented_organs():
+def test_mean_dsc_counts_missed_and_invented_organs() -> None:
     truth = np.zeros((1, 2, 4), np.uint8)
     truth[0, 0, :2], truth[0, 1, :2] = 1, 2
     prediction = np.zeros_like(truth)
@@ -202,7 +212,7 @@ def test_mean_dsc_counts_missed_and_invented_organs():
     assert np.isnan(mean_dsc(truth * 0, truth * 0, OPENKBP))
 
 
-def test_cases_are_rows_and_must_have_the_same_methods(head):
+def test_cases_are_rows_and_must_have_the_same_methods(head: tuple[np.ndarray, np.ndarray]) -> None:
     image, labels = head
     case = ViewCase("pt_1", image, labels, {"A": labels}, SPACING)
     figure = show_cases(
@@ -218,13 +228,13 @@ def test_cases_are_rows_and_must_have_the_same_methods(head):
         show_cases([case, ViewCase("pt_2", image, labels, {"B": labels}, SPACING)], spec=OPENKBP)
 
 
-def test_error_classes_by_hand():
+def test_error_classes_by_hand() -> None:
     truth = np.array([[[0, 1, 1, 2, 0]]], np.uint8)
     prediction = np.array([[[0, 1, 0, 1, 3]]], np.uint8)
     assert error_classes(truth, prediction).tolist() == [[[0, 1, 2, 4, 3]]]
 
 
-def test_error_map_counts_voxels_and_volume(head):
+def test_error_map_counts_voxels_and_volume(head: tuple[np.ndarray, np.ndarray]) -> None:
     image, labels = head
     prediction = labels.copy()
     prediction[labels == 5] = 0
@@ -241,7 +251,7 @@ def test_error_map_counts_voxels_and_volume(head):
     assert_no_overlap(figure)
 
 
-def test_a_perfect_prediction_has_an_error_map_too(head):
+def test_a_perfect_prediction_has_an_error_map_too(head: tuple[np.ndarray, np.ndarray]) -> None:
     image, labels = head
     figure = show_error_map(image, labels, labels, spacing_mm=SPACING, spec=OPENKBP)
     assert any("Missed: 0 voxels" in t.get_text() for t in figure.legends[0].get_texts())
@@ -249,7 +259,7 @@ def test_a_perfect_prediction_has_an_error_map_too(head):
 
 @pytest.mark.parametrize("style", ["fill", "outline"])
 @pytest.mark.parametrize("crop", ["body", "organs", "none"])
-def test_nothing_overlaps(head, style, crop):
+def test_nothing_overlaps(head: tuple[np.ndarray, np.ndarray], style: Any, crop: Any) -> None:
     image, labels = head
     assert_no_overlap(
         show_planes(image, labels, spacing_mm=SPACING, spec=OPENKBP, style=style, crop=crop)
@@ -270,7 +280,9 @@ def test_nothing_overlaps(head, style, crop):
         ({"crop": "head"}, "body, organs or none"),
     ],
 )
-def test_mistakes_are_named(head, change, words):
+def test_mistakes_are_named(
+    head: tuple[np.ndarray, np.ndarray], change: dict[str, Any], words: str
+) -> None:
     image, labels = head
     arguments = {"image": image, "labels": labels, "spacing_mm": SPACING, "spec": OPENKBP, **change}
     with pytest.raises(OarfuseError, match=words):

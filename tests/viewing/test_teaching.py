@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ def texts(figure: Figure) -> str:
 # ----- patches
 
 
-def test_patches_have_a_column_each_and_a_row_a_plane():
+def test_patches_have_a_column_each_and_a_row_a_plane() -> None:
     one = patch()
     image, label = mirror(one["image"], one["label"], OPENKBP)
     figure = show_patches(
@@ -48,14 +49,14 @@ def test_patches_have_a_column_each_and_a_row_a_plane():
     assert len(figure.axes) == 6
     assert "Plain" in texts(figure) and "8 x 10 x 12 voxels" in texts(figure)
     # The organ's colour follows its label: the mirrored right parotid is the left one.
-    shown = [axes.images[1].get_array() for axes in figure.axes[:2]]
-    right, left = (to_rgba(OPENKBP.organs[place].color, 0.35) for place in (2, 3))
+    shown = [np.asarray(axes.images[1].get_array()) for axes in figure.axes[:2]]
+    right, left = (np.array(to_rgba(OPENKBP.organs[place].color, 0.35)) for place in (2, 3))
     np.testing.assert_allclose(shown[0][4, 9], right)
     np.testing.assert_allclose(shown[1][4, 2], left)
     assert not shown[1][4, 9].any()
 
 
-def test_patches_name_the_mistake():
+def test_patches_name_the_mistake() -> None:
     with pytest.raises(OarfuseError, match="at least one patch"):
         show_patches({}, spacing_mm=SPACING, spec=OPENKBP)
     other = {name: tensor[:, 1:] for name, tensor in patch().items()}
@@ -76,7 +77,7 @@ def square(row: int, column: int, side: int = 3) -> np.ndarray:
     return mask
 
 
-def test_distances_are_the_metrics_and_the_longest_is_drawn():
+def test_distances_are_the_metrics_and_the_longest_is_drawn() -> None:
     stray = square(2, 2)
     stray[10, 12] = True
     figure = show_distances({"Stray": (stray, square(2, 2))}, spacing_mm=(2.0, 1.0))
@@ -85,6 +86,7 @@ def test_distances_are_the_metrics_and_the_longest_is_drawn():
     longest = float(np.hypot(12, 8))
     assert f"max {longest:.2f}" in figure.axes[0].get_title()
     assert "max 0.00" in figure.axes[1].get_title()
+    line: Any
     (line,) = [c for c in figure.axes[0].collections if c.get_gid() == "longest"]
     start, end = line.get_segments()[0]
     # Pixel centres as (x, y) in mm.
@@ -94,7 +96,7 @@ def test_distances_are_the_metrics_and_the_longest_is_drawn():
     assert "pixels." in texts(show_distances({"x": (square(1, 1), square(2, 2))}))
 
 
-def test_distances_name_the_mistake():
+def test_distances_name_the_mistake() -> None:
     with pytest.raises(OarfuseError, match="pair of masks"):
         show_distances({})
     with pytest.raises(OarfuseError, match="2D"):
@@ -115,7 +117,7 @@ def scores(shift: float) -> pd.DataFrame:
     )
 
 
-def test_differences_fill_what_holm_leaves_significant():
+def test_differences_fill_what_holm_leaves_significant() -> None:
     # Shifted by chance only, and shifted by far more than the patients differ.
     same = scores(0.0).assign(dsc=scores(0.0)["dsc"] + np.tile([0.001, -0.001], 30))
     table = paired_differences(scores(0.0), {"Same": same, "Better": scores(0.2)})
@@ -133,7 +135,7 @@ def test_differences_fill_what_holm_leaves_significant():
 # ----- a run's two logs as one table
 
 
-def test_curves_join_the_log_and_the_validation(tmp_path: Path):
+def test_curves_join_the_log_and_the_validation(tmp_path: Path) -> None:
     with pytest.raises(OarfuseError, match=r"log\.csv"):
         read_curves(tmp_path)
     log = {"step": [10, 20], "minutes": [1, 2], "loss": [2.0, 1.0], "lr": [0.1, 0.2]}

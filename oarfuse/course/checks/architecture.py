@@ -8,49 +8,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from oarfuse.course.checks.common import close, report, unanswered
+from oarfuse.course.checks.common import exercise, number_hint
 
 _COMMUTES = {"average pooling", "trilinear interpolation"}
 _NOT = {"max pooling", "GELU", "instance normalisation"}
 
 
-def check_02_reach(answer: object) -> bool:
+@exercise("2 N + 1: a kernel of width 3 adds two voxels a level.")
+def check_02_reach(answer: object) -> str:
     """Voxels of its own stream that F[a,4] sees along an axis, without exchange."""
-    if unanswered(answer):
-        return False
-    if close(answer, 12, 0) or close(answer, 13, 0):
-        hint = (
-            "That adds three voxels a level. Draw a row of voxels: how many new ones does a "
-            "kernel of width 3 reach beyond what was seen before?"
-        )
-    elif close(answer, 8, 0):
-        hint = "Count the voxel in the middle as well."
-    else:
-        hint = "F[a,0] sees one voxel. What does one 3x3x3 convolution add on each side?"
-    return report(
-        close(answer, 9, 0), hint, "2 N + 1: a kernel of width 3 adds two voxels a level."
+    three_a_level = (
+        "That adds three voxels a level. Draw a row of voxels: how many new ones does a "
+        "kernel of width 3 reach beyond what was seen before?"
     )
+    hints: dict[int | None, str] = {
+        **dict.fromkeys((12, 13), three_a_level),
+        8: "Count the voxel in the middle as well.",
+        None: "F[a,0] sees one voxel. What does one 3x3x3 convolution add on each side?",
+    }
+    return number_hint(answer, 9, 0, hints)
 
 
-def check_02_dense_inputs(answer: object) -> bool:
+@exercise("Three maps of its own (3 x 32), and 16 + 64 + 128.")
+def check_02_dense_inputs(answer: object) -> str:
     """Input channels of stream 2's mix in the third layer of 3D-MSF, width 16."""
-    if unanswered(answer):
-        return False
-    if close(answer, 240, 0):
-        hint = "That is one map of each stream. Which of its own maps does a dense layer read?"
-    elif close(answer, 720, 0):
-        hint = "Only the own stream's history counts. Of the others it reads the newest map."
-    else:
-        hint = "Write down the list that Eq. 7 concatenates for a = 2 and l = 3, with its channels."
-    return report(close(answer, 304, 0), hint, "Three maps of its own (3 x 32), and 16 + 64 + 128.")
+    hints = {
+        240: "That is one map of each stream. Which of its own maps does a dense layer read?",
+        720: "Only the own stream's history counts. Of the others it reads the newest map.",
+        None: "Write down the list that Eq. 7 concatenates for a = 2 and l = 3, with its channels.",
+    }
+    return number_hint(answer, 304, 0, hints)
 
 
+@exercise("N + 1 maps, N + 1 gates, one sum.")
 def check_02_modulator(
     answer: Callable[[Sequence[Tensor], Tensor, Tensor], Tensor] | None,
-) -> bool:
+) -> str:
     """A function of ``(levels F[a,1..N], global context, gates)`` that returns Eq. 4's sum."""
-    if unanswered(answer):
-        return False
     assert answer is not None
     random = torch.Generator().manual_seed(0)
     levels = [torch.randn(2, 5, 3, 4, 6, generator=random) for _ in range(3)]
@@ -61,49 +55,44 @@ def check_02_modulator(
     try:
         given = answer(levels, context, gates)
     except Exception as error:  # whatever a reader's function raises is theirs to read
-        return report(False, _raised(error))
+        return _raised(error)
     if not isinstance(given, Tensor) or given.shape != expected.shape:
         shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
-        return report(False, f"Return a map of {tuple(expected.shape)}; yours is {shape}.")
+        return f"Return a map of {tuple(expected.shape)}; yours is {shape}."
+    if torch.allclose(given, expected, atol=1e-5):
+        return ""
     if torch.allclose(given, _gated(levels, gates), atol=1e-5):
-        hint = "One level is missing. How many gates are there, and how many maps did you add?"
-    elif torch.allclose(given, _gated(everything, gates * gates), atol=1e-5):
-        hint = "The gates act twice. Eq. 4 already holds them."
-    elif torch.allclose(given, sum(everything[1:], everything[0]), atol=1e-5):
-        hint = "All levels count the same. Where are the gates?"
-    else:
-        hint = "Level l takes channel l - 1 of the gates, as a map of one channel: gates[:, l-1:l]."
-    right = torch.allclose(given, expected, atol=1e-5)
-    return report(right, hint, "N + 1 maps, N + 1 gates, one sum.")
+        return "One level is missing. How many gates are there, and how many maps did you add?"
+    if torch.allclose(given, _gated(everything, gates * gates), atol=1e-5):
+        return "The gates act twice. Eq. 4 already holds them."
+    if torch.allclose(given, sum(everything[1:], everything[0]), atol=1e-5):
+        return "All levels count the same. Where are the gates?"
+    return "Level l takes channel l - 1 of the gates, as a map of one channel: gates[:, l-1:l]."
 
 
-def check_02_commutes(answer: Collection[str] | None) -> bool:
+@exercise("Linear, and the same in each channel: then the order is free.")
+def check_02_commutes(answer: Collection[str] | None) -> str:
     """Which operations may change places with a 1x1x1 convolution without bias."""
-    if unanswered(answer):
-        return False
     given = set() if isinstance(answer, str) or answer is None else set(answer)
     unknown = given - _COMMUTES - _NOT
     if unknown:
-        hint = f"{sorted(map(str, unknown))[0]!r} is not in the list: copy the words from it."
-    elif "max pooling" in given:
-        hint = "The largest of sums is not the sum of the largest. Try max pooling on two voxels."
-    elif given & _NOT:
-        hint = f"Is {sorted(given & _NOT)[0]} a linear map that treats each channel alike?"
-    else:
-        hint = "At least one is missing: which of them only add multiples of voxels of one channel?"
-    return report(
-        given == _COMMUTES, hint, "Linear, and the same in each channel: then the order is free."
-    )
+        return f"{sorted(map(str, unknown))[0]!r} is not in the list: copy the words from it."
+    if "max pooling" in given:
+        return "The largest of sums is not the sum of the largest. Try max pooling on two voxels."
+    if given & _NOT:
+        return f"Is {sorted(given & _NOT)[0]} a linear map that treats each channel alike?"
+    if given != _COMMUTES:
+        return "At least one is missing: which of them only add multiples of voxels of one channel?"
+    return ""
 
 
-def check_02_fold(answer: Callable[[Tensor, Tensor], Tensor] | None) -> bool:
+@exercise("Two layers, one matrix product: this is the fast block's way up.")
+def check_02_fold(answer: Callable[[Tensor, Tensor], Tensor] | None) -> str:
     """A function of the transposed convolution's and the mix's weight that folds them into one.
 
     It gets ``(C_b, 1, 2, 2, 2)`` and ``(C_a, C_b, 1, 1, 1)`` and returns the weight of one
     `torch.nn.functional.conv_transpose3d`, ``(C_b, C_a, 2, 2, 2)``.
     """
-    if unanswered(answer):
-        return False
     assert answer is not None
     random = torch.Generator().manual_seed(0)
     up = torch.randn(6, 1, 2, 2, 2, generator=random)
@@ -113,17 +102,16 @@ def check_02_fold(answer: Callable[[Tensor, Tensor], Tensor] | None) -> bool:
     try:
         weight = answer(up, mix)
     except Exception as error:  # see check_02_modulator
-        return report(False, _raised(error))
+        return _raised(error)
     if not isinstance(weight, Tensor) or weight.shape != (6, 3, 2, 2, 2):
         shape = tuple(weight.shape) if isinstance(weight, Tensor) else type(weight).__name__
         hint = f"The weight must be (C_b, C_a, 2, 2, 2), here (6, 3, 2, 2, 2); yours is {shape}."
         if shape == (3, 6, 2, 2, 2):
             hint += " A transposed convolution's weight has its input channels first."
-        return report(False, hint)
-    given = F.conv_transpose3d(features, weight, stride=2)
-    hint = "Each source channel b goes to each target channel a with up[b, 0, z, y, x] * mix[a, b]."
-    right = torch.allclose(given, expected, atol=1e-4)
-    return report(right, hint, "Two layers, one matrix product: this is the fast block's way up.")
+        return hint
+    if torch.allclose(F.conv_transpose3d(features, weight, stride=2), expected, atol=1e-4):
+        return ""
+    return "Each source channel b goes to each target channel a with up[b, 0, z, y, x] * mix[a, b]."
 
 
 def _raised(error: Exception) -> str:

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from oarfuse.course.checks.common import close, report, unanswered
+from oarfuse.course.checks.common import close, exercise, report, unanswered, word_hint
 from oarfuse.models import build_model
 from oarfuse.organs import OPENKBP
 
 __all__ = ["check_00_label", "check_00_parameters", "check_00_split"]
 
 
-def check_00_label(answer: str | None, value: int) -> bool:
+@exercise("The same numbers and colours hold in all notebooks.")
+def check_00_label(answer: str | None, value: int) -> str:
     """Check the field name of the organ with a label value."""
-    if unanswered(answer):
-        return False
     right = OPENKBP.classes[value]
-    given = str(answer).strip().lower().replace(" ", "_")
-    hint = "Look at `spec.classes`: the place in it is the label value."
-    if value > 1 and given == OPENKBP.classes[value - 1]:
-        hint = "You left out the background: label 0 is not an organ."
-    elif given == right.split("_")[-1] != right:
-        hint = "Which side? The two glands have labels of their own."
-    return report(given == right, hint, "The same numbers and colours hold in all notebooks.")
+    given = str(answer).strip().replace(" ", "_")
+    if value > 1 and given.lower() == OPENKBP.classes[value - 1]:
+        return "You left out the background: label 0 is not an organ."
+    hints = {
+        right.split("_")[-1]: "Which side? The two glands have labels of their own.",
+        None: "Look at `spec.classes`: the place in it is the label value.",
+    }
+    return word_hint(given, right, hints)
 
 
-def check_00_split(answer: str | None) -> bool:
+@exercise("That is why validation scores are a little too good.")
+def check_00_split(answer: str | None) -> str:
     """Check which split decides which weights of a training run are kept."""
-    if unanswered(answer):
-        return False
-    given = str(answer).strip().lower()
-    hint = "Choose one of 'train', 'validation', 'test'."
-    if given == "test":
-        hint = "Then its score would be the best of many looks. The test split is looked at once."
-    elif given == "train":
-        hint = "A network that learnt these cases by heart would look perfect there."
-    return report(
-        given == "validation", hint, "That is why validation scores are a little too good."
-    )
+    hints = {
+        "test": "Then its score would be the best of many looks. The test split is looked at once.",
+        "train": "A network that learnt these cases by heart would look perfect there.",
+        None: "Choose one of 'train', 'validation', 'test'.",
+    }
+    return word_hint(answer, "validation", hints)
 
 
 def check_00_parameters(answer: int | None, model: str) -> bool:

@@ -1,1 +1,1 @@
-"""What every picture shares: layout, planes of a volume, overlays."""
+"""What every picture shares: style, layout, planes of a volume, the CT with its organs."""

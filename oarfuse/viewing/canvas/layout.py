@@ -10,7 +10,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.artist import Artist
@@ -18,26 +17,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-WIDTH_IN = 8.6  # fits the text column of JupyterLab, Colab and GitHub without scrolling
+from oarfuse.viewing.canvas.style import STYLE, WIDTH_IN
+
 MARGIN_IN = 0.08
 GAP_IN = 0.10
 LINE_IN = 0.165  # one line of caption
 CAPTION_PT = 8.5
 LETTERS_PER_INCH = 16.4  # of caption text, measured on DejaVu Sans with some reserve
-STYLE: dict[Any, Any] = {
-    "font.size": 9.0,
-    "axes.titlesize": 9.0,
-    "axes.labelsize": 9.0,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "legend.fontsize": 8.5,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "figure.dpi": 100.0,
-}
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
@@ -64,6 +50,29 @@ def legend_columns(labels: Sequence[str], width_in: float) -> int:
     fitting = max(1, int(width_in / widest))
     rows = -(-len(labels) // fitting)
     return -(-len(labels) // max(rows, 1))  # rows of equal length look better than full ones
+
+
+def panel_room(columns: int, taken_in: float = 0.0) -> float:
+    """Return the width in inches of so many panels together, in a figure of the usual width.
+
+    `taken_in` is what stands beside the panels, such as the rows' names.
+    """
+    return WIDTH_IN - taken_in - 2 * MARGIN_IN - GAP_IN * (columns - 1)
+
+
+def put_title(figure: Figure, text: str) -> None:
+    """Write a title into a figure's upper left corner."""
+    width, height = figure.get_size_inches()
+    figure.text(
+        MARGIN_IN / width,
+        1 - 0.08 / height,
+        text,
+        ha="left",
+        va="top",
+        fontsize=11,
+        fontweight="bold",
+        gid="title",
+    )
 
 
 def put_caption(figure: Figure, text: str) -> float:
@@ -107,6 +116,20 @@ class PanelFigure:
             (left / total_width, bottom / total_height, width / total_width, height / total_height)
         )
 
+    def name_row(self, row: int, text: str, x_in: float, fontsize: float) -> None:
+        """Write a row's name upwards beside its first panel, `x_in` inches from the left edge."""
+        width, height = self.figure.get_size_inches()
+        self.figure.text(
+            x_in / width,
+            (self.bottoms[row] + self.heights[row] / 2) / height,
+            text,
+            rotation=90,
+            ha="center",
+            va="center",
+            fontsize=fontsize,
+            gid="row",
+        )
+
 
 def panel_figure(
     widths: Sequence[float],
@@ -119,7 +142,7 @@ def panel_figure(
     left_in: float = MARGIN_IN,
     right_in: float = MARGIN_IN,
     gap_in: float = GAP_IN,
-    row_gap_in: float = GAP_IN,
+    foot_in: float = 0.0,
 ) -> PanelFigure:
     """Lay out a grid of panels with a title above, a legend and a caption below.
 
@@ -131,6 +154,9 @@ def panel_figure(
         Legend entries; the legend stands under the panels, never on a picture.
     headers
         Height in inches of the free band above each row (for panel titles); 0.24 by default.
+    left_in, right_in, gap_in, foot_in
+        Free room in inches beside the panels, between columns, and below the last row (for tick
+        labels and the axis title).
     """
     headers = [0.24] * len(heights) if headers is None else list(headers)
     width = left_in + sum(widths) + gap_in * (len(widths) - 1) + right_in
@@ -140,28 +166,18 @@ def panel_figure(
     if handles:
         legend_in = 0.12 + 0.2 * -(-len(handles) // columns)
     title_in = 0.32 if title else 0.04
-    height = title_in + sum(headers) + sum(heights) + row_gap_in * (len(heights) - 1)
+    height = title_in + sum(headers) + sum([*heights, foot_in]) + GAP_IN * (len(heights) - 1)
     height += GAP_IN + legend_in + caption_in + MARGIN_IN
 
     figure = new_figure(width, height)
     if title:
-        figure.text(
-            MARGIN_IN / width,
-            1 - 0.08 / height,
-            title,
-            ha="left",
-            va="top",
-            fontsize=11,
-            fontweight="bold",
-            gid="title",
-        )
+        put_title(figure, title)
     put_caption(figure, caption)
     if handles:
         figure.legend(
             handles=list(handles),
             ncol=columns,
             loc="lower center",
-            frameon=False,
             bbox_to_anchor=(0.5, (MARGIN_IN + caption_in) / height),
             borderpad=0.1,
             fontsize=STYLE["legend.fontsize"],
@@ -176,7 +192,7 @@ def panel_figure(
     for row_height, header in zip(heights, headers, strict=True):
         y -= header + row_height
         bottoms.append(y)
-        y -= row_gap_in
+        y -= GAP_IN
     return PanelFigure(figure, tuple(lefts), tuple(bottoms), tuple(widths), tuple(heights))
 
 
@@ -187,3 +203,10 @@ def tidy(axes: Axes) -> Axes:
     for spine in axes.spines.values():
         spine.set_visible(False)
     return axes
+
+
+def name_rows(axes: Axes, names: Sequence[str], shown: bool = True) -> None:
+    """Let y = 0, 1, ... be rows from top to bottom, and name them unless a neighbour does."""
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_yticks(range(len(names)), names if shown else [""] * len(names))
+    axes.tick_params(axis="y", length=0)

@@ -20,6 +20,8 @@ Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 Spacing = tuple[float, float, float]
 Extent = tuple[float, float, float, float]
 Limits = tuple[tuple[float, float], tuple[float, float]]
+Crop = Literal["body", "organs", "none"]
+ORGAN_MARGIN_MM = 25.0
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,16 @@ def box_around(mask: np.ndarray, spacing_mm: Spacing, margin_mm: float) -> Box:
     return box[0], box[1], box[2]
 
 
-def body_box(image: np.ndarray, spacing_mm: Spacing) -> Box:
-    """Return the box of the patient's body: everything denser than -300 HU, with 8 mm of air."""
-    return box_around(image > -300, spacing_mm, margin_mm=8.0)
+def crop_box(image: np.ndarray, labels: np.ndarray | None, spacing_mm: Spacing, crop: Crop) -> Box:
+    """Return the box that `crop` names: the body, the organs with 25 mm around, or everything.
+
+    Without a label map the organs' box is the body's: what is denser than -300 HU, with 8 mm of air
+    around. That is for the eye; prediction has its own box, `oarfuse.data.ct.body_box`.
+    """
+    if crop == "none":
+        return whole_box(image.shape)
+    if crop == "organs" and labels is not None:
+        return box_around(labels > 0, spacing_mm, ORGAN_MARGIN_MM)
+    if crop in ("body", "organs"):
+        return box_around(image > -300, spacing_mm, margin_mm=8.0)
+    raise OarfuseError(f"There is no crop named {crop!r}: choose body, organs or none.")

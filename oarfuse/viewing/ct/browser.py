@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as widgets
@@ -227,6 +228,15 @@ class SliceBrowser:
             [self.image, controls], layout=widgets.Layout(flex_flow="row wrap")
         )
 
+    @contextmanager
+    def _no_redraw(self) -> Iterator[None]:
+        """Set controls without their effects: one redraw at the end is enough."""
+        self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False
+
     def _changed(self, _change: object = None) -> None:
         if not self._quiet:
             self._redraw()
@@ -238,16 +248,12 @@ class SliceBrowser:
 
     def _plane_changed(self, _change: object) -> None:
         axis = get_plane(self.plane.value).axis
-        self._quiet = True  # a new range moves the slider's value: one redraw at the end is enough
-        try:
+        with self._no_redraw():  # a new range moves the slider's value
             self.slice.max = self._volume.shape[axis] - 1
             self.slice.value = self._voxel[axis]
-        finally:
-            self._quiet = False
-        self._place_plane()
-        self._redraw()
+        self._zoom_changed()
 
-    def _zoom_changed(self, _change: object) -> None:
+    def _zoom_changed(self, _change: object = None) -> None:
         self._place_plane()
         self._redraw()
 
@@ -256,21 +262,15 @@ class SliceBrowser:
             return
         low, high = self._spec.window_hu
         network = (round((low + high) / 2), round(high - low))
-        self._quiet = True
-        try:
+        with self._no_redraw():
             self.centre.value, self.width.value = CT_WINDOWS.get(self.preset.value, network)
-        finally:
-            self._quiet = False
         self._redraw()
 
     def _window_changed(self, _change: object) -> None:
         if self._quiet:
             return
-        self._quiet = True
-        try:
+        with self._no_redraw():
             self.preset.value = CUSTOM_WINDOW
-        finally:
-            self._quiet = False
         self._redraw()
 
     # ----- picture
@@ -307,31 +307,19 @@ class SliceBrowser:
 
         With predictions it compares truth and predictions, otherwise it shows the truth alone.
         """
-        window = self._window()
-        voxel = tuple(self._voxel)
+        view: dict[str, Any] = {
+            "spacing_mm": self._spacing,
+            "spec": self._spec,
+            "index": self._voxel,
+            "window_hu": self._window(),
+            "title": "Static view of the slice browser",
+        }
         if self._truth is not None and self._predictions:
-            return show_comparison(
-                self._volume,
-                self._truth,
-                self._predictions,
-                spacing_mm=self._spacing,
-                spec=self._spec,
-                index=voxel,
-                window_hu=window,
-                title="Static view of the slice browser",
-            )
+            return show_comparison(self._volume, self._truth, self._predictions, **view)
         labels = self._truth
         if labels is None:
             labels = next(iter(self._predictions.values()), None)
-        return show_planes(
-            self._volume,
-            labels,
-            spacing_mm=self._spacing,
-            spec=self._spec,
-            index=voxel,
-            window_hu=window,
-            title="Static view of the slice browser",
-        )
+        return show_planes(self._volume, labels, **view)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Offer the live widget and a static PNG; each page shows the richest it understands."""

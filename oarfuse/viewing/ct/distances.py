@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -16,8 +15,9 @@ from scipy.spatial import cKDTree
 
 from oarfuse.errors import OarfuseError
 from oarfuse.metrics import distance_sets, surface
-from oarfuse.viewing.canvas.layout import GAP_IN, MARGIN_IN, STYLE, WIDTH_IN, panel_figure, tidy
+from oarfuse.viewing.canvas.layout import panel_figure, panel_room, tidy
 from oarfuse.viewing.canvas.overlay import outline_segments
+from oarfuse.viewing.canvas.style import styled
 
 # Two colours that no organ wears, apart for the colour-blind too.
 PREDICTION, TRUTH, LONGEST = "#882255", "#332288", "#D55E00"
@@ -25,6 +25,7 @@ MAX_PANEL_IN = 3.4
 _DIRECTIONS = ("Prediction to truth", "Truth to prediction")
 
 
+@styled
 def show_distances(
     pairs: Mapping[str, tuple[np.ndarray, np.ndarray]],
     *,
@@ -62,7 +63,7 @@ def show_distances(
     shapes = [pair[0].shape for pair in pairs.values()]
     width = max(columns for _, columns in shapes) * step[1]
     height = max(rows for rows, _ in shapes) * step[0]
-    room = WIDTH_IN - 2 * MARGIN_IN - GAP_IN * (len(pairs) - 1)
+    room = panel_room(len(pairs))
     scale = min(room / len(pairs) / width, MAX_PANEL_IN / height)
     caption = (
         "Filled: the masks, pixel by pixel. Dots: surface pixels that do not lie on the other "
@@ -75,23 +76,21 @@ def show_distances(
         Patch(facecolor=PREDICTION, alpha=0.25, edgecolor=PREDICTION, label="Prediction"),
         Line2D([], [], color=LONGEST, linewidth=2.5, label="Longest distance"),
     ]
-    with plt.rc_context(STYLE):
-        panels = panel_figure(
-            [room / len(pairs)] * len(pairs),
-            [height * scale] * len(directions),
-            title=title or "Surface distances",
-            caption=caption,
-            handles=handles,
-            headers=[0.58] + [0.42] * (len(directions) - 1),
-            row_gap_in=0.06,
-        )
-        for row, direction in enumerate(directions):
-            for column, (name, (prediction, truth)) in enumerate(pairs.items()):
-                rows, columns = truth.shape
-                axes = panels.axes(row, column, columns * step[1] * scale, rows * step[0] * scale)
-                distances = _draw(axes, prediction, truth, step, direction)
-                heading = f"{_DIRECTIONS[direction]}\n{_numbers(distances)}"
-                axes.set_title(f"{name}\n{heading}" if row == 0 else heading, pad=3, fontsize=8.5)
+    panels = panel_figure(
+        [room / len(pairs)] * len(pairs),
+        [height * scale] * len(directions),
+        title=title or "Surface distances",
+        caption=caption,
+        handles=handles,
+        headers=[0.58] + [0.38] * (len(directions) - 1),
+    )
+    for row, direction in enumerate(directions):
+        for column, (name, (prediction, truth)) in enumerate(pairs.items()):
+            rows, columns = truth.shape
+            axes = panels.axes(row, column, columns * step[1] * scale, rows * step[0] * scale)
+            distances = _draw(axes, prediction, truth, step, direction)
+            heading = f"{_DIRECTIONS[direction]}\n{_numbers(distances)}"
+            axes.set_title(f"{name}\n{heading}" if row == 0 else heading, pad=3, fontsize=8.5)
     return panels.figure
 
 

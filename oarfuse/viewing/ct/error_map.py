@@ -4,33 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from oarfuse.organs import DatasetSpec
-from oarfuse.viewing.canvas.layout import STYLE, panel_figure
-from oarfuse.viewing.canvas.overlay import (
-    draw_crosshair,
-    draw_ct,
-    draw_fill,
-    draw_outlines,
-    finish_picture,
-)
+from oarfuse.viewing.canvas.overlay import Scan, draw_fill
 from oarfuse.viewing.canvas.planes import (
     PLANES,
-    box_around,
     check_image,
     check_index,
     check_labels,
+    crop_box,
     telling_voxel,
 )
-from oarfuse.viewing.ct.slices import ORGAN_MARGIN_MM, Crop, crop_box, plane_panels, slice_title
+from oarfuse.viewing.ct.slices import draw_planes
 
 # Okabe and Ito's vermilion and blue: far apart for every kind of colour vision.
 ERROR_COLORS = {"missed": "#D55E00", "extra": "#0072B2", "confused": "#FFFFFF", "agree": "#9A9A9A"}
+# The classes 1, 2, ... of `error_classes` with their words in the legend.
+TITLES = {"agree": "Right", "missed": "Missed", "extra": "Extra", "confused": "Wrong organ"}
 
 
 def error_classes(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
@@ -52,8 +46,6 @@ def show_error_map(
     spacing_mm: Sequence[float],
     spec: DatasetSpec,
     index: Sequence[int] | None = None,
-    window_hu: tuple[float, float] | None = None,
-    crop: Crop = "organs",
     title: str = "",
 ) -> Figure:
     """Show missed, extra and confused voxels in three planes over a dimmed CT.
@@ -70,57 +62,33 @@ def show_error_map(
         index = [int(np.argmax(wrong.sum(axis=tuple({0, 1, 2} - {axis})))) for axis in range(3)]
         index = index if wrong.any() else telling_voxel(truth)
     voxel = check_index(index, image.shape)
-    low, high = window_hu or spec.window_hu
-    if crop == "organs":
-        box = box_around((truth > 0) | (prediction > 0), spacing, ORGAN_MARGIN_MM)
-    else:
-        box = crop_box(image, truth, spacing, crop)
-    widths, heights, _ = plane_panels(box, spacing)
+    low, high = spec.window_hu
+    box = crop_box(image, (truth > 0) | (prediction > 0), spacing, "organs")
+    # A brighter white point dims the CT, so that the error colours stand out.
+    scan = Scan(image, spacing, spec, box, (low, high + (high - low)))
 
-    titles = {
-        "agree": "Right",
-        "missed": "Missed",
-        "extra": "Extra",
-        "confused": "Wrong organ",
-    }
-    codes = {"agree": 1, "missed": 2, "extra": 3, "confused": 4}
-    alphas = {"agree": 0.35, "missed": 0.95, "extra": 0.95, "confused": 0.95}
     cm3_a_voxel = float(np.prod(spacing)) / 1000
     table, handles = np.zeros((5, 4)), []
-    for kind, code in codes.items():
-        table[code] = to_rgba(ERROR_COLORS[kind], alphas[kind])
-        count = int((classes == code).sum())
-        handles.append(
-            Patch(
-                facecolor=ERROR_COLORS[kind],
-                edgecolor="#555555",
-                linewidth=0.5,
-                label=f"{titles[kind]}: {count} voxels ({count * cm3_a_voxel:.1f} cm³)",
-            )
-        )
-    caption = (
-        "Missed: organ in the truth, background in the prediction. Extra: the reverse. Wrong "
-        "organ: an organ in both, but another one. Grey: right. Thin lines: the truth's outlines "
-        "in the organs' colours. Counts are for the whole volume; the slices shown hold the most "
-        "wrong voxels unless chosen otherwise. The patient's right (R) is on your left."
+    for code, (kind, name) in enumerate(TITLES.items(), start=1):
+        color, count = ERROR_COLORS[kind], int((classes == code).sum())
+        table[code] = to_rgba(color, 0.35 if kind == "agree" else 0.95)
+        text = f"{name}: {count} voxels ({count * cm3_a_voxel:.1f} cm³)"
+        handles.append(Patch(facecolor=color, edgecolor="#555555", linewidth=0.5, label=text))
+    figure = draw_planes(
+        scan,
+        voxel,
+        truth,
+        outline=0.9,
+        title=title or "Where the prediction is wrong",
+        caption=(
+            "Missed: organ in the truth, background in the prediction. Extra: the reverse. Wrong "
+            "organ: an organ in both, but another one. Grey: right. Thin lines: the truth's "
+            "outlines in the organs' colours. Counts are for the whole volume; the slices shown "
+            "hold the most wrong voxels unless chosen otherwise. The patient's right (R) is on "
+            "your left."
+        ),
+        handles=handles,
     )
-    with plt.rc_context(STYLE):
-        panels = panel_figure(
-            widths,
-            [max(heights)],
-            title=title or "Where the prediction is wrong",
-            caption=caption,
-            handles=handles,
-        )
-        for column, plane in enumerate(PLANES.values()):
-            axes = panels.axes(0, column, height=heights[column])
-            slice_index = voxel[plane.axis]
-            # A brighter white point dims the CT, so that the error colours stand out.
-            draw_ct(axes, image, plane, slice_index, spacing, (low, high + (high - low)))
-            rgba = table[plane.take(classes, slice_index)]
-            draw_fill(axes, rgba, plane, plane.extent(image.shape, spacing))
-            draw_outlines(axes, truth, plane, slice_index, spacing, spec, linewidth=0.9)
-            draw_crosshair(axes, plane, voxel, spacing)
-            finish_picture(axes, plane, box, spacing, scale=True)
-            axes.set_title(slice_title(plane.name, slice_index, image.shape[plane.axis]), pad=4)
-    return panels.figure
+    for axes, plane in zip(figure.axes, PLANES.values(), strict=True):
+        draw_fill(axes, scan, plane, table[plane.take(classes, voxel[plane.axis])])
+    return figure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -13,10 +12,9 @@ from matplotlib.patches import Rectangle
 from oarfuse.errors import OarfuseError
 from oarfuse.models.receptive_field import Interval
 from oarfuse.organs import DatasetSpec
-from oarfuse.viewing.canvas.layout import STYLE, panel_figure
-from oarfuse.viewing.canvas.overlay import draw_ct, finish_picture
-from oarfuse.viewing.canvas.planes import PLANES, check_image, check_index
-from oarfuse.viewing.ct.slices import crop_box, plane_panels, slice_title
+from oarfuse.viewing.canvas.overlay import Scan, window_text
+from oarfuse.viewing.canvas.planes import PLANES, check_image, check_index, whole_box
+from oarfuse.viewing.ct.slices import draw_planes
 
 # Seen on a dark CT and in a white legend, and worn by no organ of the kit.
 COLORS = ("#00B8C4", "#8DB600", "#EE3377", "#AA77DD", "#FF6F61", "#B58B5A")
@@ -59,60 +57,46 @@ def show_fields(
     for name, box in fields.items():
         if len(box) != 3 or any(first > last for first, last in box):
             raise OarfuseError(f"The box {name!r} is {box}: give (first, last) for D, H and W.")
-    window = spec.window_hu
-    shown = crop_box(image, None, spacing, "none")
-    widths, heights, _ = plane_panels(shown, spacing)
-    sides = {
-        name: " x ".join(
-            f"{(last - first + 1) * step:.0f}"
-            for (first, last), step in zip(box, spacing, strict=True)
-        )
-        for name, box in fields.items()
-    }
-    caption = (
-        f"Boxes around the voxel {centre} (dot), in mm along superior, posterior, left; "
-        f"what lies outside of the picture is outside of the volume. CT window {window[0]:g} to "
-        f"{window[1]:g} HU. The patient's right is on your left."
-    )
     colors = dict(zip(fields, COLORS, strict=False))
-    handles = [
-        Line2D([], [], color=colors[name], linewidth=2.2, label=f"{name}: {text} mm")
-        for name, text in sides.items()
-    ]
-    with plt.rc_context(STYLE):
-        panels = panel_figure(
-            widths,
-            [max(heights)],
-            title=title or "Receptive fields",
-            caption=caption,
-            handles=handles,
-        )
-        for column, plane in enumerate(PLANES.values()):
-            axes = panels.axes(0, column, height=heights[column])
-            draw_ct(axes, image, plane, centre[plane.axis], spacing, window)
-            row_mm, col_mm = spacing[plane.row_axis], spacing[plane.col_axis]
-            for name, box in fields.items():
-                (top, bottom), (left, right) = box[plane.row_axis], box[plane.col_axis]
-                axes.add_patch(
-                    Rectangle(
-                        (left * col_mm, top * row_mm),
-                        (right - left + 1) * col_mm,
-                        (bottom - top + 1) * row_mm,
-                        fill=False,
-                        edgecolor=colors[name],
-                        linewidth=1.3,
-                        gid="field",
-                    )
+    handles = []
+    for name, box in fields.items():
+        sides = zip(box, spacing, strict=True)
+        text = " x ".join(f"{(last - first + 1) * step:.0f}" for (first, last), step in sides)
+        label = f"{name}: {text} mm"
+        handles.append(Line2D([], [], color=colors[name], linewidth=2.2, label=label))
+    figure = draw_planes(
+        Scan(image, spacing, spec, whole_box(image.shape), spec.window_hu),
+        centre,
+        crosshair=False,
+        title=title or "Receptive fields",
+        caption=(
+            f"Boxes around the voxel {centre} (dot), in mm along superior, posterior, left; what "
+            "lies outside of the picture is outside of the volume. "
+            f"{window_text(spec.window_hu)}. The patient's right is on your left."
+        ),
+        handles=handles,
+    )
+    for axes, plane in zip(figure.axes, PLANES.values(), strict=True):
+        row_mm, col_mm = spacing[plane.row_axis], spacing[plane.col_axis]
+        for name, box in fields.items():
+            (top, bottom), (left, right) = box[plane.row_axis], box[plane.col_axis]
+            axes.add_patch(
+                Rectangle(
+                    (left * col_mm, top * row_mm),
+                    (right - left + 1) * col_mm,
+                    (bottom - top + 1) * row_mm,
+                    fill=False,
+                    edgecolor=colors[name],
+                    linewidth=1.3,
+                    gid="field",
                 )
-            axes.plot(
-                (centre[plane.col_axis] + 0.5) * col_mm,
-                (centre[plane.row_axis] + 0.5) * row_mm,
-                "o",
-                color="#FFFFFF",
-                markeredgecolor="black",
-                markersize=3.2,
             )
-            finish_picture(axes, plane, shown, spacing, scale=True)
-            index = centre[plane.axis]
-            axes.set_title(slice_title(plane.name, index, image.shape[plane.axis]), pad=4)
-    return panels.figure
+        axes.plot(
+            (centre[plane.col_axis] + 0.5) * col_mm,
+            (centre[plane.row_axis] + 0.5) * row_mm,
+            "o",
+            color="#FFFFFF",
+            markeredgecolor="black",
+            markersize=3.2,
+        )
+    return figure

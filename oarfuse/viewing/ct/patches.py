@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import DatasetSpec
-from oarfuse.viewing.canvas.layout import GAP_IN, MARGIN_IN, STYLE, WIDTH_IN, panel_figure
+from oarfuse.viewing.canvas.layout import panel_figure, panel_room
 from oarfuse.viewing.canvas.overlay import (
-    draw_ct,
-    draw_fill,
-    draw_outlines,
-    finish_picture,
-    label_rgba,
+    Scan,
+    draw_plane,
     organ_handles,
+    present_organs,
+    window_text,
 )
 from oarfuse.viewing.canvas.planes import (
     check_image,
@@ -28,10 +26,12 @@ from oarfuse.viewing.canvas.planes import (
     telling_voxel,
     whole_box,
 )
+from oarfuse.viewing.canvas.style import styled
 
 MAX_ROW_IN = 2.6
 
 
+@styled
 def show_patches(
     patches: Mapping[str, Mapping[str, Tensor]],
     *,
@@ -39,7 +39,6 @@ def show_patches(
     spec: DatasetSpec,
     planes: Sequence[str] = ("axial", "coronal"),
     index: Sequence[int] | None = None,
-    alpha: float = 0.35,
     title: str = "",
 ) -> Figure:
     """Show patches side by side, one column each and one row a plane, all at one scale.
@@ -54,8 +53,6 @@ def show_patches(
     index
         The voxel (d, h, w) whose slices are shown; by default, in each patch, the one whose slices
         show the most organs.
-    alpha
-        Opacity of the organs.
 
     Returns
     -------
@@ -82,37 +79,38 @@ def show_patches(
         voxels = [check_index(index, images[0].shape)] * len(images)
     box, views = whole_box(images[0].shape), [get_plane(name) for name in planes]
     sizes = [view.size_mm(box, spacing) for view in views]
-    room = WIDTH_IN - 2 * MARGIN_IN - GAP_IN * (len(images) - 1)
+    room = panel_room(len(images))
     scale = min(
         room / len(images) / max(width for width, _ in sizes),
         MAX_ROW_IN / max(height for _, height in sizes),
     )
-    present = set().union(*(np.unique(label).tolist() for label in labels)) - {0}
-    caption = (
-        f"{' and '.join(view.name for view in views).capitalize()} slices, each a part of "
-        f"{' x '.join(map(str, images[0].shape))} voxels, as the network gets it: CT window "
-        f"{spec.window_hu[0]:g} to {spec.window_hu[1]:g} HU as black to white. R, L, A, P, S, I: "
-        "the patient's sides; the patient's right is on your left."
+    panels = panel_figure(
+        [max(scale * max(width for width, _ in sizes), room / len(images))] * len(images),
+        [height * scale for _, height in sizes],
+        title=title or "Training patches",
+        caption=(
+            f"{' and '.join(view.name for view in views).capitalize()} slices, each a part of "
+            f"{' x '.join(map(str, images[0].shape))} voxels, as the network gets it: "
+            f"{window_text(spec.window_hu)} as black to white. R, L, A, P, S, I: the patient's "
+            "sides; the patient's right is on your left."
+        ),
+        handles=organ_handles(present_organs(spec, *labels)),
+        headers=[0.24] + [0.02] * (len(views) - 1),
     )
-    with plt.rc_context(STYLE):
-        column_in = max(scale * max(width for width, _ in sizes), room / len(images))
-        panels = panel_figure(
-            [column_in] * len(images),
-            [height * scale for _, height in sizes],
-            title=title or "Training patches",
-            caption=caption,
-            handles=organ_handles(spec, present),
-            headers=[0.24] + [0.02] * (len(views) - 1),
-        )
-        for row, (view, (width, height)) in enumerate(zip(views, sizes, strict=True)):
-            for column, name in enumerate(patches):
-                axes = panels.axes(row, column, width * scale, height * scale)
-                image, label, at = images[column], labels[column], voxels[column][view.axis]
-                draw_ct(axes, image, view, at, spacing, (0.0, 1.0))
-                extent = view.extent(image.shape, spacing)
-                draw_fill(axes, label_rgba(view.take(label, at), spec, alpha), view, extent)
-                draw_outlines(axes, label, view, at, spacing, spec, linewidth=0.9)
-                finish_picture(axes, view, box, spacing, scale=column == 0)
-                if row == 0:
-                    axes.set_title(name, pad=4)
+    for row, (view, (width, height)) in enumerate(zip(views, sizes, strict=True)):
+        for column, (image, label, voxel) in enumerate(zip(images, labels, voxels, strict=True)):
+            axes = panels.axes(row, column, width * scale, height * scale)
+            scan = Scan(image, spacing, spec, box, (0.0, 1.0))
+            draw_plane(
+                axes,
+                scan,
+                view,
+                voxel[view.axis],
+                label,
+                fill=0.35,
+                outline=0.9,
+                scale_bar=column == 0,
+            )
+            if row == 0:
+                axes.set_title(list(patches)[column], pad=4)
     return panels.figure

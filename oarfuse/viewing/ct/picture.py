@@ -5,24 +5,24 @@ from __future__ import annotations
 import io
 from collections.abc import Collection
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from PIL import Image as PillowImage
 
 from oarfuse.organs import DatasetSpec
-from oarfuse.viewing.canvas.layout import STYLE, tidy
+from oarfuse.viewing.canvas.layout import tidy
 from oarfuse.viewing.canvas.overlay import (
+    Scan,
+    add_outline,
     draw_ct,
     draw_fill,
+    finish_picture,
     label_rgba,
-    mark_orientation,
-    mark_scale,
     outline_segments,
 )
 from oarfuse.viewing.canvas.planes import AXIAL, Box, Plane, Spacing, whole_box
+from oarfuse.viewing.canvas.style import styled
 
 PICTURE_IN = 5.0
 TALLEST = 1.2  # of the picture's height over its width, so that the controls stay in sight
@@ -35,21 +35,17 @@ class SlicePicture:
     plane or the crop changes. Inputs are taken as checked.
     """
 
+    @styled
     def __init__(self, volume: np.ndarray, spacing_mm: Spacing, spec: DatasetSpec) -> None:
         self._volume, self._spacing, self._spec = volume, spacing_mm, spec
-        with plt.rc_context(STYLE):
-            self.figure = Figure(figsize=(PICTURE_IN, PICTURE_IN), dpi=100, facecolor="black")
-            self._canvas = FigureCanvasAgg(self.figure)
-            self._axes = tidy(self.figure.add_axes((0, 0, 1, 1)))
-        self._ct = draw_ct(self._axes, volume, AXIAL, 0, spacing_mm, spec.window_hu)
-        extent = AXIAL.extent(volume.shape, spacing_mm)
-        self._fill = draw_fill(self._axes, np.zeros((1, 1, 4)), AXIAL, extent)
-        self._outlines: dict[int, LineCollection] = {}
-        for organ in spec.organs:
-            lines = LineCollection([], colors=organ.color, linewidths=1.6, capstyle="projecting")
-            self._outlines[organ.label] = lines
-            self._axes.add_collection(lines, autolim=False)
-        self.place(AXIAL, whole_box(volume.shape))
+        self.figure = Figure(figsize=(PICTURE_IN, PICTURE_IN), dpi=100, facecolor="black")
+        self._canvas = FigureCanvasAgg(self.figure)
+        self._axes = tidy(self.figure.add_axes((0, 0, 1, 1)))
+        scan = Scan(volume, spacing_mm, spec, whole_box(volume.shape), spec.window_hu)
+        self._ct = draw_ct(self._axes, scan, AXIAL, 0)
+        self._fill = draw_fill(self._axes, scan, AXIAL, np.zeros((1, 1, 4)))
+        self._outlines = {o.label: add_outline(self._axes, o, 1.6) for o in spec.organs}
+        self.place(AXIAL, scan.box)
 
     def place(self, plane: Plane, box: Box) -> None:
         """Fit axes, figure height and marks to a plane and a crop."""
@@ -60,13 +56,10 @@ class SlicePicture:
         for picture in (self._ct, self._fill):
             picture.origin = plane.origin
             picture.set_extent(extent)
-        xlim, ylim = plane.limits(box, self._spacing)
-        self._axes.set(xlim=xlim, ylim=ylim)
         width, height = plane.size_mm(box, self._spacing)
         # The picture keeps its width and takes the height that true proportions ask for.
         self.figure.set_size_inches(PICTURE_IN, PICTURE_IN * min(height / width, TALLEST))
-        mark_orientation(self._axes, plane)
-        mark_scale(self._axes)
+        finish_picture(self._axes, plane, box, self._spacing)
 
     def show(
         self,

@@ -33,7 +33,6 @@ def volume_viewer(
     *,
     spec: DatasetSpec,
     opacity: float = 0.6,
-    height: int = 640,
 ) -> Any:
     """Return a NiiVue widget: three planes and a 3D rendering, to be turned with the mouse.
 
@@ -49,8 +48,6 @@ def volume_viewer(
         The data set, for colours, titles and the CT window.
     opacity
         Of the labels, 0 to 1.
-    height
-        In pixels.
 
     Raises
     ------
@@ -72,7 +69,7 @@ def volume_viewer(
     )
     labels = Volume(path=str(labels_path), opacity=opacity, colorbar_visible=False)
     labels.set_colormap_label(label_colormap(spec))
-    viewer = NiiVue(height=height)
+    viewer = NiiVue(height=640)
     viewer.opts.slice_type = SliceType.MULTIPLANAR
     viewer.opts.multiplanar_layout = MultiplanarType.GRID
     viewer.opts.multiplanar_show_render = ShowRender.ALWAYS

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
@@ -15,18 +14,18 @@ from oarfuse.models.stages import Stage
 from oarfuse.viewing.canvas.layout import (
     LINE_IN,
     MARGIN_IN,
-    STYLE,
     caption_lines,
     new_figure,
     put_caption,
+    put_title,
 )
+from oarfuse.viewing.canvas.style import FAINT, INK, WIDTH_IN, styled
 
-WIDTH = 8.6  # all lengths are inches; y grows upwards
+# All lengths are inches; y grows upwards.
 BOX_W, BOX_H = 1.62, 0.62
 ROW_H = 1.12
 NODE_R = 0.15
 FILLS = {"encoder": "#DCE8F4", "fuse": "#FBF1DC", "decoder": "#E1EFE0", "head": "#EBE1F2"}
-INK, FAINT = "#333333", "#8A8A8A"
 # One tone a stream for the exchange lines, light to dark with depth; no organ wears them.
 STREAM_COLORS = {1: "#9DB4D0", 2: "#6F8FBA", 3: "#3F6699", 4: "#1B3A63"}
 
@@ -46,6 +45,7 @@ def shape_text(shape: Sequence[int]) -> str:
     return f"{channels} x {'·'.join(map(str, sides))}"
 
 
+@styled
 def draw_architecture(rows: Sequence[Stage], *, title: str = "") -> Figure:
     """Draw encoder, fusion streams with their exchange, and decoder, with numbers from the model.
 
@@ -76,66 +76,55 @@ def draw_architecture(rows: Sequence[Stage], *, title: str = "") -> Figure:
         f"{work:.1f} GFLOP (two operations per multiply-add of the convolutions, the fusion as its "
         f"equations read). Boxes: channels x voxels, parameters, GFLOP. {_legend(stages['Y1'])}"
     )
-    caption_in = LINE_IN * len(caption_lines(caption, WIDTH)) + 2 * MARGIN_IN
+    caption_in = LINE_IN * len(caption_lines(caption, WIDTH_IN)) + 2 * MARGIN_IN
     height = 0.4 + 0.75 + 4 * ROW_H + BOX_H + 0.06 + caption_in
-    with plt.rc_context(STYLE):
-        figure = new_figure(WIDTH, height)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(0, WIDTH), ylim=(0, height))
-        axes.axis("off")
-        axes.text(
-            MARGIN_IN,
-            height - 0.08,
-            title or "The network, traced",
-            ha="left",
-            va="top",
-            fontsize=11,
-            fontweight="bold",
-        )
-        put_caption(figure, caption)
-        left = MARGIN_IN + BOX_W / 2 + 0.04
-        right = WIDTH - left
-        ys = {a: height - 1.55 - (a - 1) * ROW_H for a in range(1, 5)}
-        ys[5] = ys[4] - ROW_H + 0.1
-        top = ys[1] + 0.78
-        _headings(axes, left, right, height - 0.42)
-        _terminal(axes, left, top, f"CT, {shape_text((1, *side))}")
-        _arrow(axes, (left, top - 0.14), (left, ys[1] + BOX_H / 2))
-        for a in range(1, 6):
-            _box(axes, left, ys[a], stages[f"I{a}"])
-            if a < 5:
-                _arrow(axes, (left, ys[a] - BOX_H / 2), (left, ys[a + 1] + BOX_H / 2))
-                middle = (ys[a] + ys[a + 1]) / 2
-                axes.text(left + 0.06, middle, "max-pool 2", fontsize=7, color=FAINT, va="center")
-        for x in range(4, 0, -1):
-            _box(axes, right, ys[x], stages[f"D{x}"])
-            below = ys[x + 1] + BOX_H / 2 if x < 4 else ys[5]
-            _arrow(axes, (right, below), (right, ys[x] - BOX_H / 2))
-            middle = (ys[x] + ys[x + 1]) / 2 if x < 4 else (ys[4] + ys[5]) / 2
-            axes.text(
-                right + 0.06, middle, "conv-T, stride 2", fontsize=7, color=FAINT, va="center"
-            )
-        axes.plot([left + BOX_W / 2, right], [ys[5], ys[5]], color=INK, linewidth=1.1)
-        axes.text(
-            (left + right) / 2,
-            ys[5] + 0.05,
-            "bottleneck",
-            fontsize=7.5,
-            color=FAINT,
-            ha="center",
-            va="bottom",
-        )
-        head = stages["logits"]
-        _arrow(axes, (right, ys[1] + BOX_H / 2), (right, top - 0.16))
-        _terminal(
-            axes,
-            right,
-            top,
-            f"logits, {shape_text(head.shape)}",
-            FILLS["head"],
-            f"1x1x1 head: {count_text(head.params)}, {head.gflops:.2f} GFLOP",
-        )
-        _fusion(axes, stages, ys, left + BOX_W / 2, right - BOX_W / 2)
+    figure = new_figure(WIDTH_IN, height)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, WIDTH_IN), ylim=(0, height))
+    axes.axis("off")
+    put_title(figure, title or "The network, traced")
+    put_caption(figure, caption)
+    left = MARGIN_IN + BOX_W / 2 + 0.04
+    right = WIDTH_IN - left
+    ys = {a: height - 1.55 - (a - 1) * ROW_H for a in range(1, 5)}
+    ys[5] = ys[4] - ROW_H + 0.1
+    top = ys[1] + 0.78
+    _headings(axes, left, right, height - 0.42)
+    _terminal(axes, left, top, f"CT, {shape_text((1, *side))}")
+    _arrow(axes, (left, top - 0.14), (left, ys[1] + BOX_H / 2))
+    for a in range(1, 6):
+        _box(axes, left, ys[a], stages[f"I{a}"])
+        if a < 5:
+            _arrow(axes, (left, ys[a] - BOX_H / 2), (left, ys[a + 1] + BOX_H / 2))
+            middle = (ys[a] + ys[a + 1]) / 2
+            axes.text(left + 0.06, middle, "max-pool 2", fontsize=7, color=FAINT, va="center")
+    for x in range(4, 0, -1):
+        _box(axes, right, ys[x], stages[f"D{x}"])
+        below = ys[x + 1] + BOX_H / 2 if x < 4 else ys[5]
+        _arrow(axes, (right, below), (right, ys[x] - BOX_H / 2))
+        middle = (ys[x] + ys[x + 1]) / 2 if x < 4 else (ys[4] + ys[5]) / 2
+        axes.text(right + 0.06, middle, "conv-T, stride 2", fontsize=7, color=FAINT, va="center")
+    axes.plot([left + BOX_W / 2, right], [ys[5], ys[5]], color=INK, linewidth=1.1)
+    axes.text(
+        (left + right) / 2,
+        ys[5] + 0.05,
+        "bottleneck",
+        fontsize=7.5,
+        color=FAINT,
+        ha="center",
+        va="bottom",
+    )
+    head = stages["logits"]
+    _arrow(axes, (right, ys[1] + BOX_H / 2), (right, top - 0.16))
+    _terminal(
+        axes,
+        right,
+        top,
+        f"logits, {shape_text(head.shape)}",
+        FILLS["head"],
+        f"1x1x1 head: {count_text(head.params)}, {head.gflops:.2f} GFLOP",
+    )
+    _fusion(axes, stages, ys, left + BOX_W / 2, right - BOX_W / 2)
     return figure
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, TwoSlopeNorm
@@ -16,17 +15,22 @@ from matplotlib.ticker import MaxNLocator
 
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import DatasetSpec
-from oarfuse.viewing.canvas.layout import GAP_IN, MARGIN_IN, STYLE, WIDTH_IN, panel_figure
-from oarfuse.viewing.canvas.overlay import draw_ct, draw_outlines, finish_picture, organ_handles
+from oarfuse.viewing.canvas.layout import MARGIN_IN, panel_figure, panel_room
+from oarfuse.viewing.canvas.overlay import (
+    Scan,
+    draw_plane,
+    organ_handles,
+    present_organs,
+    window_text,
+)
 from oarfuse.viewing.canvas.planes import (
-    Plane,
-    Spacing,
+    AXIAL,
     check_image,
     check_labels,
-    get_plane,
     telling_voxel,
     whole_box,
 )
+from oarfuse.viewing.canvas.style import styled
 
 Reduce = Literal["channels", "mean", "norm"]
 ROW_LABEL_IN = 0.34
@@ -71,14 +75,14 @@ def _norm(values: Sequence[np.ndarray]) -> tuple[Normalize, str]:
     return Normalize(low, high if high > low else low + 1.0), "viridis"
 
 
-def show_gates(
+@styled
+def show_maps(
     maps: Mapping[str, Any],
     *,
     image: np.ndarray,
     spacing_mm: Sequence[float],
     spec: DatasetSpec,
     labels: np.ndarray | None = None,
-    plane: str = "axial",
     index: int | None = None,
     columns: Sequence[str] = (),
     reduce: Reduce = "channels",
@@ -97,9 +101,9 @@ def show_gates(
         The CT that went into the network, HU, (D, H, W).
     labels
         Label map whose outlines are drawn on the CT.
-    plane, index
-        The slice of the image; coarser maps show the slice that holds it. By default the slice
-        with the most organs, or the middle.
+    index
+        The axial slice of the image; coarser maps show the slice that holds it. By default the
+        slice with the most organs, or the middle.
     columns
         Column titles; by default `channel 0`, ...
     reduce
@@ -115,23 +119,18 @@ def show_gates(
     Raises
     ------
     OarfuseError
-        If there is no map, or a shape, plane, slice or number of titles does not fit.
+        If there is no map, or a shape, slice or number of titles does not fit.
     """
     spacing = check_image(image, spacing_mm)
-    view = get_plane(plane)
     if labels is not None:
         labels = check_labels(labels, image, spec, "label map")
     if not maps:
         raise OarfuseError("No map is given: pass at least one tensor (C, D, H, W).")
     arrays = {name: _as_map(name, value, reduce) for name, value in maps.items()}
     if index is None:
-        index = telling_voxel(np.zeros(image.shape, np.uint8) if labels is None else labels)[
-            view.axis
-        ]
-    if not 0 <= index < image.shape[view.axis]:
-        raise OarfuseError(
-            f"There is no {plane} slice {index}: choose one of 0..{image.shape[view.axis] - 1}."
-        )
+        index = telling_voxel(np.zeros(image.shape, np.uint8) if labels is None else labels)[0]
+    if not 0 <= index < len(image):
+        raise OarfuseError(f"There is no axial slice {index}: choose one of 0..{len(image) - 1}.")
     count = max(array.shape[0] for array in arrays.values())
     if columns and len(columns) < count:
         raise OarfuseError(f"{len(columns)} column titles are given for {count} channels.")
@@ -139,66 +138,68 @@ def show_gates(
         [f"channel {c}" for c in range(count)] if reduce == "channels" else [reduce]
     )
 
-    sections = {}
-    for name, array in arrays.items():
-        # The slice of a coarser map that holds the centre of the image's slice.
-        place = int((index + 0.5) * array.shape[1 + view.axis] / image.shape[view.axis])
-        sections[name] = np.take(array, place, axis=1 + view.axis)
-    every = list(sections.values())
-    scales = [_norm(every if shared else [section]) for section in every]
-    scene = _Scene(image, labels, spacing, spec, view, index)
+    # The slice of a coarser map that holds the centre of the image's slice.
+    sections = [
+        array[:, int((index + 0.5) * array.shape[1] / len(image))] for array in arrays.values()
+    ]  # (C, H, W) each
     reduced = {"channels": "", "mean": " (mean over channels)", "norm": " (RMS over channels)"}
     kind = "all maps" if shared else ("each map" if count == 1 else "each row")
     caption = (
-        f"{plane.capitalize()} slice {index} of 0..{image.shape[view.axis] - 1}. "
-        f"Maps{reduced[reduce]} are drawn at their own resolution over the CT's field; one colour "
-        f"scale for {kind}, no unit. CT window {spec.window_hu[0]:g} to {spec.window_hu[1]:g} HU."
+        f"Axial slice {index} of 0..{len(image) - 1}. Maps{reduced[reduce]} are drawn at their own "
+        f"resolution over the CT's field; one colour scale for {kind}, no unit. "
+        f"{window_text(spec.window_hu)}."
     )
-    sides = {name: "x".join(map(str, array.shape[1:])) for name, array in arrays.items()}
-    with plt.rc_context(STYLE):
-        if count == 1:
-            names = [f"{name}, {sides[name]}" for name in sections]
-            panels_of = [section[0] for section in every]
-            return _draw_row(scene, panels_of, scales, names, title or "Feature maps", caption)
-        names = [f"{name}\n{sides[name]}" for name in sections]
-        return _draw_grid(scene, every, scales, names, titles, title or "Feature maps", caption)
+    scan = Scan(image, spacing, spec, whole_box(image.shape), spec.window_hu)
+    scene = _Scene(scan, labels, index)
+    rows = []
+    for (name, array), section in zip(arrays.items(), sections, strict=True):
+        norm, colors = _norm(sections if shared else [section])
+        rows.append(_Map(name, "x".join(map(str, array.shape[1:])), section, norm, colors))
+    if count == 1:
+        return _draw_row(scene, rows, title or "Feature maps", caption)
+    return _draw_grid(scene, rows, titles, title or "Feature maps", caption)
+
+
+@dataclass(frozen=True)
+class _Map:
+    """One map on the slice that is shown, and its colours."""
+
+    name: str
+    size: str
+    section: np.ndarray  # (C, H, W)
+    norm: Normalize
+    colors: str
 
 
 @dataclass(frozen=True)
 class _Scene:
-    """What every panel shares: the CT, its slice and its proportions."""
+    """What every panel shares: the CT, its organs, its slice."""
 
-    image: np.ndarray
+    scan: Scan
     labels: np.ndarray | None
-    spacing: Spacing
-    spec: DatasetSpec
-    view: Plane
     index: int
 
     @property
     def ratio(self) -> float:
         """Height over width of a panel."""
-        width, height = self.view.size_mm(whole_box(self.image.shape), self.spacing)
+        width, height = AXIAL.size_mm(self.scan.box, self.scan.spacing_mm)
         return height / width
 
     @property
     def handles(self) -> list[Any]:
-        present = set() if self.labels is None else set(np.unique(self.labels).tolist()) - {0}
-        return organ_handles(self.spec, present, "outline")
+        maps = [] if self.labels is None else [self.labels]
+        return organ_handles(present_organs(self.scan.spec, *maps), "outline")
 
     def draw_image(self, axes: Axes) -> None:
-        draw_ct(axes, self.image, self.view, self.index, self.spacing, self.spec.window_hu)
-        if self.labels is not None:
-            draw_outlines(axes, self.labels, self.view, self.index, self.spacing, self.spec)
-        finish_picture(axes, self.view, whole_box(self.image.shape), self.spacing, scale=True)
+        draw_plane(axes, self.scan, AXIAL, self.index, self.labels, outline=1.3)
 
-    def draw_map(self, axes: Axes, section: np.ndarray, scale: tuple[Normalize, str]) -> AxesImage:
+    def draw_map(self, axes: Axes, one: _Map, channel: int) -> AxesImage:
         picture = axes.imshow(
-            section,
-            norm=scale[0],
-            cmap=scale[1],
-            origin=self.view.origin,
-            extent=self.view.extent(self.image.shape, self.spacing),
+            one.section[channel],
+            norm=one.norm,
+            cmap=one.colors,
+            origin=AXIAL.origin,
+            extent=AXIAL.extent(self.scan.image.shape, self.scan.spacing_mm),
             interpolation="nearest",
             aspect="equal",
         )
@@ -215,18 +216,11 @@ def _draw_bar(figure: Figure, picture: AxesImage, axes: Axes, orientation: str) 
     bar.outline.set_linewidth(0.4)
 
 
-def _draw_row(
-    scene: _Scene,
-    sections: Sequence[np.ndarray],
-    scales: Sequence[tuple[Normalize, str]],
-    names: Sequence[str],
-    title: str,
-    caption: str,
-) -> Figure:
+def _draw_row(scene: _Scene, maps: Sequence[_Map], title: str, caption: str) -> Figure:
     """Draw the CT and one panel a map, each with its colour bar below, in lines of up to five."""
-    across = min(len(sections) + 1, 5)
-    lines = -(-(len(sections) + 1) // across)
-    cell = min((WIDTH_IN - 2 * MARGIN_IN - GAP_IN * (across - 1)) / across, MAX_CELL_IN)
+    across = min(len(maps) + 1, 5)
+    lines = -(-(len(maps) + 1) // across)
+    cell = min(panel_room(across) / across, MAX_CELL_IN)
     panels = panel_figure(
         [cell] * across,
         [cell * scene.ratio, BAR_IN] * lines + [BAR_TEXT_IN / 4],
@@ -238,57 +232,42 @@ def _draw_row(
     first = panels.axes(0, 0)
     scene.draw_image(first)
     first.set_title("CT", pad=4)
-    for number, (section, scale, name) in enumerate(zip(sections, scales, names, strict=True), 1):
+    for number, one in enumerate(maps, 1):
         line, column = divmod(number, across)
         axes = panels.axes(2 * line, column)
-        picture = scene.draw_map(axes, section, scale)
-        axes.set_title(name, pad=4, fontsize=8)
+        picture = scene.draw_map(axes, one, 0)
+        axes.set_title(f"{one.name}, {one.size}", pad=4, fontsize=8)
         bar = panels.axes(2 * line + 1, column, width=cell * 0.9)
         _draw_bar(panels.figure, picture, bar, "horizontal")
     return panels.figure
 
 
 def _draw_grid(
-    scene: _Scene,
-    sections: Sequence[np.ndarray],
-    scales: Sequence[tuple[Normalize, str]],
-    names: Sequence[str],
-    titles: Sequence[str],
-    title: str,
-    caption: str,
+    scene: _Scene, maps: Sequence[_Map], titles: Sequence[str], title: str, caption: str
 ) -> Figure:
     """Draw a row for each map: the CT, its channels, a colour bar."""
-    total = 1 + max(section.shape[0] for section in sections)
-    room = WIDTH_IN - 2 * MARGIN_IN - ROW_LABEL_IN - BAR_IN - BAR_TEXT_IN - GAP_IN * total
-    cell = min(room / total, MAX_CELL_IN, 8.0 / len(sections) / scene.ratio)
+    total = 1 + max(len(one.section) for one in maps)
+    room = panel_room(total + 1, ROW_LABEL_IN + BAR_IN + BAR_TEXT_IN)
+    cell = min(room / total, MAX_CELL_IN, 8.0 / len(maps) / scene.ratio)
     height = cell * scene.ratio
     panels = panel_figure(
         [cell] * total + [BAR_IN],
-        [height] * len(sections),
+        [height] * len(maps),
         title=title,
         caption=caption,
         handles=scene.handles,
-        headers=[0.24] + [0.0] * (len(sections) - 1),
+        headers=[0.24] + [0.0] * (len(maps) - 1),
         left_in=MARGIN_IN + ROW_LABEL_IN,
         right_in=MARGIN_IN + BAR_TEXT_IN,
     )
-    figure_width, figure_height = panels.figure.get_size_inches()
-    for row, (section, scale, name) in enumerate(zip(sections, scales, names, strict=True)):
+    for row, one in enumerate(maps):
         scene.draw_image(panels.axes(row, 0))
-        for channel, values in enumerate(section):
-            picture = scene.draw_map(panels.axes(row, 1 + channel), values, scale)
+        for channel in range(len(one.section)):
+            picture = scene.draw_map(panels.axes(row, 1 + channel), one, channel)
         bar = panels.axes(row, total, height=height * 0.94)
         _draw_bar(panels.figure, picture, bar, "vertical")
-        panels.figure.text(
-            (MARGIN_IN + ROW_LABEL_IN / 2) / figure_width,
-            (panels.bottoms[row] + height / 2) / figure_height,
-            name,
-            ha="center",
-            va="center",
-            rotation=90,
-            fontsize=8,
-            gid="row",
-        )
+        panels.name_row(row, f"{one.name}\n{one.size}", MARGIN_IN + ROW_LABEL_IN / 2, fontsize=8)
+    figure_width, figure_height = panels.figure.get_size_inches()
     for column, heading in enumerate(("CT", *titles[: total - 1])):
         panels.figure.text(
             (panels.lefts[column] + cell / 2) / figure_width,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,29 +13,28 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from oarfuse.errors import OarfuseError
 from oarfuse.models.stages import Stage
 from oarfuse.organs import DatasetSpec
-from oarfuse.viewing.canvas.layout import MARGIN_IN, STYLE, WIDTH_IN, panel_figure
+from oarfuse.viewing.canvas.layout import MARGIN_IN, panel_figure
 from oarfuse.viewing.canvas.overlay import (
-    draw_ct,
-    draw_fill,
-    draw_outlines,
-    finish_picture,
-    label_rgba,
+    Scan,
+    draw_plane,
     organ_handles,
+    present_organs,
+    window_text,
 )
 from oarfuse.viewing.canvas.planes import (
     AXIAL,
     Box,
-    body_box,
     box_around,
     check_image,
     check_labels,
+    crop_box,
     telling_voxel,
 )
-from oarfuse.viewing.network.diagram import FILLS, INK, STREAM_COLORS, shape_text
+from oarfuse.viewing.canvas.style import FAINT, INK, WIDTH_IN, styled
+from oarfuse.viewing.network.diagram import FILLS, STREAM_COLORS, shape_text
 
 ARROW_IN = 0.36
 PANEL_H = 2.0
-FAINT = "#8A8A8A"
 STATIONS = (  # with the notebook that explains each
     "Sparse files [01]",
     "Volume and organs [01]",
@@ -46,6 +45,7 @@ STATIONS = (  # with the notebook that explains each
 )
 
 
+@styled
 def draw_pipeline(
     csv_rows: Sequence[str],
     image: np.ndarray,
@@ -88,38 +88,34 @@ def draw_pipeline(
     prediction = check_labels(prediction, image, spec, "prediction")
     if len(patch_size) != 3:
         raise OarfuseError(f"patch_size is {tuple(patch_size)}: give three sides (D, H, W).")
-    present = set(np.unique(truth).tolist()) - {0}
     width = (WIDTH_IN - 2 * MARGIN_IN - 2 * ARROW_IN) / 3
-    caption = (
-        "One case on its way. Axial slices: the patient's right (R) is on your left; CT window "
-        f"{spec.window_hu[0]:g} to {spec.window_hu[1]:g} HU. The network is drawn from the model: "
-        "encoder, fusion between the streams, decoder, with channels x voxels for one patch. "
-        "Numbers in brackets: the notebook that explains the step."
+    panels = panel_figure(
+        [width] * 3,
+        [PANEL_H] * 2,
+        title=title or "From a CSV file to a score",
+        caption=(
+            "One case on its way. Axial slices: the patient's right (R) is on your left; "
+            f"{window_text(spec.window_hu)}. The network is drawn from the model: encoder, fusion "
+            "between the streams, decoder, with channels x voxels for one patch. Numbers in "
+            "brackets: the notebook that explains the step."
+        ),
+        handles=organ_handles(present_organs(spec, truth)),
+        headers=[0.28, 0.34],
+        gap_in=ARROW_IN,
     )
-    with plt.rc_context(STYLE):
-        panels = panel_figure(
-            [width] * 3,
-            [PANEL_H] * 2,
-            title=title or "From a CSV file to a score",
-            caption=caption,
-            handles=organ_handles(spec, present),
-            headers=[0.28, 0.34],
-            gap_in=ARROW_IN,
-        )
-        axes = [panels.axes(row, column) for row in range(2) for column in range(3)]
-        for number, (panel, name) in enumerate(zip(axes, STATIONS, strict=True), start=1):
-            panel.set_title(f"{number}  {name}", pad=4, loc="left")
-        voxel = telling_voxel(truth)
-        body = body_box(image, spacing)
-        _draw_rows(axes[0], csv_rows)
-        _draw_slice(axes[1], image, truth, voxel[0], body, spacing, spec)
-        box = _patch_box(truth, patch_size)
-        _draw_slice(axes[2], image, None, voxel[0], box, spacing, spec)
-        _draw_network(axes[3], stages)
-        _draw_slice(axes[4], image, prediction, voxel[0], body, spacing, spec)
-        _draw_scores(axes[5], scores, spec, panels.figure)
-        for number in (0, 1, 3, 4):
-            _arrow_after(panels.figure, axes[number], axes[number + 1])
+    axes = [panels.axes(row, column) for row in range(2) for column in range(3)]
+    for number, (panel, name) in enumerate(zip(axes, STATIONS, strict=True), start=1):
+        panel.set_title(f"{number}  {name}", pad=4, loc="left")
+    scan = Scan(image, spacing, spec, crop_box(image, None, spacing, "body"), spec.window_hu)
+    patch = replace(scan, box=_patch_box(truth, patch_size))
+    _draw_rows(axes[0], csv_rows)
+    for number, seen, labels in ((1, scan, truth), (2, patch, None), (4, scan, prediction)):
+        draw_plane(axes[number], seen, AXIAL, telling_voxel(truth)[0], labels, fill=0.55)
+        axes[number].set_anchor("N")
+    _draw_network(axes[3], stages)
+    _draw_scores(axes[5], scores, spec, panels.figure)
+    for number in (0, 1, 3, 4):
+        _arrow_after(panels.figure, axes[number], axes[number + 1])
     return panels.figure
 
 
@@ -128,24 +124,6 @@ def _draw_rows(axes: Axes, rows: Sequence[str]) -> None:
     text = "\n".join(["place,value", *(row.strip() for row in rows[:8]), "..."])
     axes.text(0.08, 0.94, text, family="monospace", fontsize=8.5, va="top", linespacing=1.35)
     axes.text(0.95, 0.06, "ct.csv", color=FAINT, ha="right", va="bottom")
-
-
-def _draw_slice(
-    axes: Axes,
-    image: np.ndarray,
-    labels: np.ndarray | None,
-    index: int,
-    box: Box,
-    spacing: tuple[float, float, float],
-    spec: DatasetSpec,
-) -> None:
-    draw_ct(axes, image, AXIAL, index, spacing, spec.window_hu)
-    if labels is not None:
-        rgba = label_rgba(AXIAL.take(labels, index), spec, 0.55)
-        draw_fill(axes, rgba, AXIAL, AXIAL.extent(image.shape, spacing))
-        draw_outlines(axes, labels, AXIAL, index, spacing, spec, linewidth=0.7)
-    axes.set_anchor("N")
-    finish_picture(axes, AXIAL, box, spacing, scale=True)
 
 
 def _patch_box(truth: np.ndarray, patch_size: Sequence[int]) -> Box:

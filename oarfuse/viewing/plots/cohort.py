@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from oarfuse.organs import DatasetSpec
-from oarfuse.viewing.canvas.layout import STYLE, WIDTH_IN, panel_figure
+from oarfuse.viewing.canvas.layout import name_rows, panel_figure
+from oarfuse.viewing.canvas.style import INK, WIDTH_IN, styled
 
-INK = "#333333"
 LEFT_IN, RIGHT_IN, GAP_IN = 1.05, 0.15, 0.75
 
 
+@styled
 def plot_cohort(frame: pd.DataFrame, *, spec: DatasetSpec, title: str = "") -> Figure:
     """Plot every case's organ volumes and voxel size.
 
@@ -37,57 +37,55 @@ def plot_cohort(frame: pd.DataFrame, *, spec: DatasetSpec, title: str = "") -> F
         "box: quartiles; bar: median. Right: the size of their voxels; a larger dot stands for "
         "several cases with the same voxels."
     )
-    with plt.rc_context(STYLE):
-        panels = panel_figure(
-            [room * 0.6, room * 0.4],
-            [height, 0.3],
-            title=title or "Organs and voxels of the data set",
-            caption=caption,
-            headers=[0.05, 0.0],
-            left_in=LEFT_IN,
-            right_in=RIGHT_IN,
-            gap_in=GAP_IN,
+    panels = panel_figure(
+        [room * 0.6, room * 0.4],
+        [height],
+        title=title or "Organs and voxels of the data set",
+        caption=caption,
+        headers=[0.05],
+        left_in=LEFT_IN,
+        right_in=RIGHT_IN,
+        gap_in=GAP_IN,
+        foot_in=0.4,
+    )
+    left, right = panels.axes(0, 0), panels.axes(0, 1)
+    # A fixed spread, so that the same table always gives the same picture.
+    spread = np.random.default_rng(0).uniform(-0.26, 0.26, len(frame))
+    for row, organ in enumerate(spec.organs):
+        volume = (frame[f"voxels_{organ.name}"] * ml).to_numpy()
+        left.boxplot(
+            volume,
+            positions=[row],
+            orientation="horizontal",
+            widths=0.66,
+            showfliers=False,
+            whis=0,
+            showcaps=False,
+            patch_artist=True,
+            manage_ticks=False,
+            boxprops={"facecolor": organ.color, "edgecolor": INK, "linewidth": 0.8},
+            medianprops={"color": INK, "linewidth": 1.8},
         )
-        left, right = panels.axes(0, 0), panels.axes(0, 1)
-        # A fixed spread, so that the same table always gives the same picture.
-        spread = np.random.default_rng(0).uniform(-0.26, 0.26, len(frame))
-        for row, organ in enumerate(spec.organs):
-            volume = (frame[f"voxels_{organ.name}"] * ml).to_numpy()
-            left.boxplot(
-                volume,
-                positions=[row],
-                orientation="horizontal",
-                widths=0.66,
-                showfliers=False,
-                whis=0,
-                showcaps=False,
-                patch_artist=True,
-                manage_ticks=False,
-                boxprops={"facecolor": organ.color, "edgecolor": INK, "linewidth": 0.8},
-                medianprops={"color": INK, "linewidth": 1.8},
-            )
-            left.scatter(volume, row + spread, s=6, color=INK, alpha=0.55, linewidths=0, zorder=3)
-        left.set_xscale("log")
-        left.set_xticks([5, 10, 20, 50, 100, 200])
-        left.xaxis.set_major_formatter(ScalarFormatter())
-        left.xaxis.set_minor_formatter(NullFormatter())
-        left.set_xlabel("Volume (ml)")
-        left.set_yticks(range(len(spec.organs)), [organ.title for organ in spec.organs])
-        left.set_ylim(len(spec.organs) - 0.5, -0.5)
-        left.tick_params(axis="y", length=0)
-        counts = frame.groupby(["spacing_h", "spacing_d"]).size().reset_index(name="cases")
-        right.scatter(
-            counts["spacing_h"],
-            counts["spacing_d"],
-            s=14 * counts["cases"],
-            color="#888888",
-            edgecolors=INK,
-            linewidths=0.7,
-            alpha=0.7,
-        )
-        right.margins(0.18)
-        right.set_xlabel("In plane (mm)")
-        right.set_ylabel("Between slices (mm)")
-        for axes in (left, right):
-            axes.grid(color="#E6E6E6", linewidth=0.7)
+        left.scatter(volume, row + spread, s=6, color=INK, alpha=0.55, linewidths=0, zorder=3)
+    left.set_xscale("log")
+    left.set_xticks([5, 10, 20, 50, 100, 200])
+    left.xaxis.set_major_formatter(ScalarFormatter())
+    left.xaxis.set_minor_formatter(NullFormatter())
+    left.set_xlabel("Volume (ml)")
+    name_rows(left, [organ.title for organ in spec.organs])
+    counts = frame.groupby(["spacing_h", "spacing_d"]).size().reset_index(name="cases")
+    right.scatter(
+        counts["spacing_h"],
+        counts["spacing_d"],
+        s=14 * counts["cases"],
+        color="#888888",
+        edgecolors=INK,
+        linewidths=0.7,
+        alpha=0.7,
+    )
+    right.margins(0.18)
+    right.set_xlabel("In plane (mm)")
+    right.set_ylabel("Between slices (mm)")
+    for axes in (left, right):
+        axes.grid(True)
     return panels.figure

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,11 +12,9 @@ from matplotlib.figure import Figure
 
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import DatasetSpec
-from oarfuse.viewing.canvas.layout import STYLE, WIDTH_IN, panel_figure
+from oarfuse.viewing.canvas.layout import name_rows, panel_figure
+from oarfuse.viewing.canvas.style import INK, LINES, WIDTH_IN, styled
 
-INK = "#333333"
-# For curves that are not organs: colours that no organ wears, safe for the colour-blind.
-LINES = ("#332288", "#882255", "#117733", "#44AA99", "#7F7F7F")
 METRICS = {  # column of metrics.csv -> (axis label, whether more is better)
     "dsc": ("DSC", True),
     "hd_vox": ("Hausdorff distance (voxels)", False),
@@ -52,11 +49,12 @@ def _points(frame: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
 def _style(axes: Axes, ylabel: str) -> None:
     axes.set_xlabel("Step", fontsize=8.5)
     axes.set_title(ylabel, fontsize=9, loc="left", pad=5)
-    axes.grid(color="#E6E6E6", linewidth=0.7)
+    axes.grid(True)
     axes.margins(x=0.02)
     axes.ticklabel_format(axis="x", style="plain")
 
 
+@styled
 def plot_curves(
     log: pd.DataFrame | str | Path, *, spec: DatasetSpec | None = None, title: str = ""
 ) -> Figure:
@@ -99,28 +97,27 @@ def plot_curves(
     count, left, gap = len(panels_of), 0.5, 0.55
     right = 1.0 if len(scores) > 1 else 0.15  # room for the organs' names beside the last panel
     width = (WIDTH_IN - left - right - gap * (count - 1)) / count
-    with plt.rc_context(STYLE):
-        panels = panel_figure(
-            [width] * count,
-            [2.3, 0.36],  # the second row is room for tick labels and the axis title
-            title=title or "Training",
-            caption=caption,
-            headers=[0.28, 0.0],
-            left_in=left,
-            right_in=right,
-            gap_in=gap,
-            row_gap_in=0.0,
-        )
-        for column, kind in enumerate(panels_of):
-            axes = panels.axes(0, column)
-            if kind is losses:
-                _draw_losses(axes, frame, losses)
-            elif kind is rates:
-                steps, values = _points(frame, rates[0])
-                _style(axes, "Learning rate (in thousandths)")
-                axes.plot(steps, 1000 * values, color=LINES[0], linewidth=1.3)
-            else:
-                _draw_scores(axes, frame, scores, spec)
+    panels = panel_figure(
+        [width] * count,
+        [2.3],
+        title=title or "Training",
+        caption=caption,
+        headers=[0.28],
+        left_in=left,
+        right_in=right,
+        gap_in=gap,
+        foot_in=0.36,
+    )
+    for column, kind in enumerate(panels_of):
+        axes = panels.axes(0, column)
+        if kind is losses:
+            _draw_losses(axes, frame, losses)
+        elif kind is rates:
+            steps, values = _points(frame, rates[0])
+            _style(axes, "Learning rate (in thousandths)")
+            axes.plot(steps, 1000 * values, color=LINES[0], linewidth=1.3)
+        else:
+            _draw_scores(axes, frame, scores, spec)
     return panels.figure
 
 
@@ -134,7 +131,7 @@ def _draw_losses(axes: Axes, frame: pd.DataFrame, columns: list[str]) -> None:
         smooth = pd.Series(values).rolling(window, center=True, min_periods=1).median()
         axes.plot(steps, smooth, color=color, linewidth=1.6, label=column.replace("_", " "))
     if len(columns) > 1:
-        axes.legend(frameon=False, fontsize=8, loc="upper right")
+        axes.legend(fontsize=8, loc="upper right")
 
 
 def _draw_scores(
@@ -176,7 +173,6 @@ def _draw_scores(
     axes.margins(y=0.16)
     if len(columns) > 1:
         axes.legend(
-            frameon=False,
             fontsize=7.5,
             loc="center left",
             bbox_to_anchor=(1.0, 0.5),
@@ -185,6 +181,7 @@ def _draw_scores(
         )
 
 
+@styled
 def plot_boxes(
     frames: Mapping[str, pd.DataFrame],
     metric: str = "dsc",
@@ -241,30 +238,28 @@ def plot_boxes(
     every = pd.concat([pd.to_numeric(frame[metric], errors="coerce") for frame in frames.values()])
     low, high = float(every.min()), float(every.max())
     reach = (high - low or 1.0) * 0.05
-    with plt.rc_context(STYLE):
-        panels = panel_figure(
-            [width] * across,
-            [height] * lines + [0.24],
-            title=title or label,
-            caption=caption,
-            headers=[0.24] + [0.5] * (lines - 1) + [0.0],
-            left_in=left,
-            right_in=0.12,
-            gap_in=0.14,
-            row_gap_in=0.0,
-        )
-        for number, organ in enumerate(organs):
-            row, column = divmod(number, across)
-            axes = panels.axes(row, column)
-            for place, frame in enumerate(frames.values()):
-                values = pd.to_numeric(frame.loc[frame["organ"] == organ.name, metric], "coerce")
-                _draw_box(axes, values.dropna().to_numpy(), place, organ.color)
-            axes.set_title(organ.title, pad=4)
-            axes.set(xlim=(low - reach, high + reach), ylim=(len(methods) - 0.5, -0.5))
-            axes.set_yticks(range(len(methods)), methods if column == 0 else [""] * len(methods))
-            axes.locator_params(axis="x", nbins=4)
-            axes.grid(axis="x", color="#E6E6E6", linewidth=0.7)
-            axes.tick_params(axis="y", length=0)
+    panels = panel_figure(
+        [width] * across,
+        [height] * lines,
+        title=title or label,
+        caption=caption,
+        headers=[0.24] + [0.4] * (lines - 1),
+        left_in=left,
+        right_in=0.12,
+        gap_in=0.14,
+        foot_in=0.24,
+    )
+    for number, organ in enumerate(organs):
+        row, column = divmod(number, across)
+        axes = panels.axes(row, column)
+        for place, frame in enumerate(frames.values()):
+            values = pd.to_numeric(frame.loc[frame["organ"] == organ.name, metric], "coerce")
+            _draw_box(axes, values.dropna().to_numpy(), place, organ.color)
+        axes.set_title(organ.title, pad=4)
+        axes.set_xlim(low - reach, high + reach)
+        name_rows(axes, methods, shown=column == 0)
+        axes.locator_params(axis="x", nbins=4)
+        axes.grid(axis="x")
     return panels.figure
 
 

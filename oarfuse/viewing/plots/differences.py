@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,12 +9,14 @@ from matplotlib.figure import Figure
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.statistics import MEAN
 from oarfuse.organs import DatasetSpec
-from oarfuse.viewing.canvas.layout import STYLE, WIDTH_IN, panel_figure
-from oarfuse.viewing.plots.curves import INK, LINES, METRICS
+from oarfuse.viewing.canvas.layout import name_rows, panel_figure
+from oarfuse.viewing.canvas.style import INK, LINES, WIDTH_IN, styled
+from oarfuse.viewing.plots.curves import METRICS
 
 SIGNIFICANT = 0.05
 
 
+@styled
 def plot_differences(
     table: pd.DataFrame, *, spec: DatasetSpec, reference: str, metric: str = "dsc", title: str = ""
 ) -> Figure:
@@ -58,45 +59,42 @@ def plot_differences(
     left, gap = 1.25, 0.3
     width = (WIDTH_IN - left - 0.15 - gap * (len(methods) - 1)) / len(methods)
     reach = 1.08 * float(np.nanmax(rows[["low", "high", "difference"]].abs().to_numpy())) or 1.0
-    with plt.rc_context(STYLE):
-        panels = panel_figure(
-            [width] * len(methods),
-            [0.2 + 0.27 * len(organs), 0.42],  # the second row is room for the axis title
-            title=title or f"Differences from {reference}",
-            caption=caption,
-            headers=[0.26, 0.0],
-            left_in=left,
-            right_in=0.15,
-            gap_in=gap,
-            row_gap_in=0.0,
-        )
-        for column, method in enumerate(methods):
-            axes = panels.axes(0, column)
-            axes.axvline(0, color=LINES[-1], linewidth=1)
-            for place, organ in enumerate(organs):
-                found = rows[(rows["method"] == method) & (rows["organ"] == organ)]
-                if found.empty:
-                    continue
-                row = found.iloc[0]
-                axes.plot([row["low"], row["high"]], [place] * 2, color=INK, linewidth=1.3)
-                sure = row["p_holm"] < SIGNIFICANT
-                face = colors[organ] if sure else "white"
-                axes.plot(
-                    row["difference"],
-                    place,
-                    "o",
-                    markersize=7,
-                    mfc=face,
-                    mec=colors[organ],
-                    mew=1.8,
-                    gid="filled" if sure else "open",
-                )
-            axes.set(xlim=(-reach, reach), ylim=(len(organs) - 0.5, -0.5))
-            names = [titles[organ] for organ in organs]
-            axes.set_yticks(range(len(organs)), names if column == 0 else [""] * len(organs))
-            axes.set_title(method, pad=4)
-            axes.set_xlabel(f"Difference in {label}", fontsize=8.5)
-            axes.locator_params(axis="x", nbins=5)
-            axes.grid(axis="x", color="#E6E6E6", linewidth=0.7)
-            axes.tick_params(axis="y", length=0)
+    panels = panel_figure(
+        [width] * len(methods),
+        [0.2 + 0.27 * len(organs)],
+        title=title or f"Differences from {reference}",
+        caption=caption,
+        headers=[0.26],
+        left_in=left,
+        right_in=0.15,
+        gap_in=gap,
+        foot_in=0.42,
+    )
+    for column, method in enumerate(methods):
+        axes = panels.axes(0, column)
+        axes.axvline(0, color=LINES[-1], linewidth=1)
+        for place, organ in enumerate(organs):
+            found = rows[(rows["method"] == method) & (rows["organ"] == organ)]
+            if found.empty:
+                continue
+            row = found.iloc[0]
+            axes.plot([row["low"], row["high"]], [place] * 2, color=INK, linewidth=1.3)
+            sure = row["p_holm"] < SIGNIFICANT
+            face = colors[organ] if sure else "white"
+            axes.plot(
+                row["difference"],
+                place,
+                "o",
+                markersize=7,
+                mfc=face,
+                mec=colors[organ],
+                mew=1.8,
+                gid="filled" if sure else "open",
+            )
+        axes.set_xlim(-reach, reach)
+        name_rows(axes, [titles[organ] for organ in organs], shown=column == 0)
+        axes.set_title(method, pad=4)
+        axes.set_xlabel(f"Difference in {label}", fontsize=8.5)
+        axes.locator_params(axis="x", nbins=5)
+        axes.grid(axis="x")
     return panels.figure

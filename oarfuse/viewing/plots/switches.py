@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from oarfuse.errors import OarfuseError
-from oarfuse.viewing.canvas.layout import STYLE, WIDTH_IN, panel_figure
-from oarfuse.viewing.plots.curves import INK, LINES
+from oarfuse.viewing.canvas.layout import name_rows, panel_figure
+from oarfuse.viewing.canvas.style import INK, LINES, WIDTH_IN, styled
 
 
+@styled
 def plot_switches(
     table: pd.DataFrame,
     *,
@@ -54,42 +55,39 @@ def plot_switches(
     count = len(headings)
     left = 0.25 + 0.075 * max(len(str(name)) for name in table.index)
     width = (WIDTH_IN - left - 0.12 - 0.22 * (count - 1)) / count
-    with plt.rc_context(STYLE):
-        panels = panel_figure(
-            [width] * count,
-            [0.3 + 0.25 * len(table), 0.24],
-            title=title or "Switches",
-            caption=(f"{caption} Dashed: {table.index[0]}.").strip(),
-            headers=[0.26, 0.0],
-            left_in=left,
-            right_in=0.12,
-            gap_in=0.22,
-            row_gap_in=0.0,
-        )
-        rows = range(len(table))
-        for number, heading in enumerate(headings):
-            axes = panels.axes(0, number)
-            if number < len(table.columns):
-                values = table.iloc[:, number]
-                axes.hlines(rows, values.iloc[0], values, color="#BBBBBB", linewidth=1.4)
-                axes.plot(values, rows, "o", color=LINES[0], markersize=5)
-                reference = float(values.iloc[0])
-            else:
-                assert runs is not None
-                reference = _draw_runs(axes, runs, [str(name) for name in table.index])
-            axes.axvline(reference, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-            axes.set_title(heading, pad=5)
-            axes.set_ylim(len(table) - 0.5, -0.5)
-            axes.set_yticks(list(rows), list(table.index) if number == 0 else [""] * len(table))
-            axes.tick_params(axis="y", length=0)
-            axes.margins(x=0.12)
-            axes.locator_params(axis="x", nbins=4)
-            axes.ticklabel_format(axis="x", useOffset=False)
-            axes.grid(axis="x", color="#E6E6E6", linewidth=0.7)
+    panels = panel_figure(
+        [width] * count,
+        [0.3 + 0.25 * len(table)],
+        title=title or "Switches",
+        caption=(f"{caption} Dashed: {table.index[0]}.").strip(),
+        headers=[0.26],
+        left_in=left,
+        right_in=0.12,
+        gap_in=0.22,
+        foot_in=0.24,
+    )
+    rows = range(len(table))
+    for number, heading in enumerate(headings):
+        axes = panels.axes(0, number)
+        if number < len(table.columns):
+            values = table.iloc[:, number]
+            axes.hlines(rows, values.iloc[0], values, color="#BBBBBB", linewidth=1.4)
+            axes.plot(values, rows, "o", color=LINES[0], markersize=5)
+            reference = float(values.iloc[0])
+        else:
+            assert runs is not None
+            reference = _draw_runs(axes, runs, [str(name) for name in table.index])
+        axes.axvline(reference, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+        axes.set_title(heading, pad=5)
+        name_rows(axes, [str(name) for name in table.index], shown=number == 0)
+        axes.margins(x=0.12)
+        axes.locator_params(axis="x", nbins=4)
+        axes.ticklabel_format(axis="x", useOffset=False)
+        axes.grid(axis="x")
     return panels.figure
 
 
-def _draw_runs(axes: plt.Axes, runs: pd.DataFrame, names: Sequence[str]) -> float:
+def _draw_runs(axes: Axes, runs: pd.DataFrame, names: Sequence[str]) -> float:
     """Draw a dot for each run and a bar at each switch's mean; return the first one's mean."""
     means = runs.groupby("switch")["loss"].mean()
     for row, name in enumerate(names):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from oarfuse.course.checks.common import close, report, unanswered
 
 
-def test_unanswered_speaks_only_for_none(capsys):
+def test_unanswered_speaks_only_for_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert unanswered(None)
     assert unanswered(3, None)
     assert capsys.readouterr().out == "not answered yet\n" * 2
@@ -16,7 +18,9 @@ def test_unanswered_speaks_only_for_none(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_report_prints_one_line_and_returns_a_plain_bool(capsys):
+def test_report_prints_one_line_and_returns_a_plain_bool(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert report(np.bool_(True), "look again", "Remember this.") is True
     assert report(True, "look again") is True
     assert report(False, "look again", "Remember this.") is False
@@ -28,11 +32,11 @@ def test_report_prints_one_line_and_returns_a_plain_bool(capsys):
 
 
 @pytest.mark.parametrize("wrong", ["three", float("nan"), float("inf"), [1, 2], 3.2, None])
-def test_close_is_false_for_what_is_no_number_or_too_far(wrong):
+def test_close_is_false_for_what_is_no_number_or_too_far(wrong: Any) -> None:
     assert not close(wrong, 3.0, 0.1)
 
 
-def test_close_takes_any_kind_of_number():
+def test_close_takes_any_kind_of_number() -> None:
     assert close(3, 3.0, 0.0)
     assert close(np.float32(3.05), 3.0, 0.1)
     assert close(np.array([2.95])[0], 3.0, 0.1)

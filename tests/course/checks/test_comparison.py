@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import wilcoxon
@@ -19,12 +22,16 @@ CHECKS = {check_06_holm: 1, check_06_paired: 2, check_06_row: 1, check_06_lowest
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_an_open_exercise_is_no_failure(check, capsys) -> None:
+def test_an_open_exercise_is_no_failure(
+    check: Callable[..., bool], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert check(*[None] * CHECKS[check]) is False
     assert capsys.readouterr().out == "not answered yet\n"
 
 
-def test_the_right_answers_are_what_the_package_computes(capsys) -> None:
+def test_the_right_answers_are_what_the_package_computes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert check_06_holm(multipletests([0.01, 0.04, 0.03], method="holm")[1])
     a, b = np.array([0.90, 0.70, 0.80, 0.60]), np.array([0.88, 0.67, 0.79, 0.58])
     assert check_06_paired((b - a).mean(), wilcoxon(np.arange(1, 5)).pvalue)
@@ -51,6 +58,8 @@ def test_the_right_answers_are_what_the_package_computes(capsys) -> None:
         (check_06_lowest, ("UNETR",), "lower is better"),
     ],
 )
-def test_the_usual_wrong_answers_get_their_hint(check, answer, hint, capsys) -> None:
+def test_the_usual_wrong_answers_get_their_hint(
+    check: Callable[..., bool], answer: Any, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert check(*answer) is False
     assert hint in capsys.readouterr().out

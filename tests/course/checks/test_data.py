@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,7 +14,7 @@ VOXEL = (64, 40, 100)
 FLAT = (64 * 128 + 40) * 128 + 100
 
 
-def said(capsys) -> str:
+def said(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
@@ -25,15 +28,19 @@ def said(capsys) -> str:
         (data.check_01_ceiling, (560, 40)),
     ],
 )
-def test_no_answer_is_no_failure(check, extra, capsys):
+def test_no_answer_is_no_failure(
+    check: Callable[..., bool], extra: tuple, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert check(None, *extra) is False
     assert said(capsys) == "not answered yet\n"
 
 
-def test_flat_index(capsys):
+def test_flat_index(capsys: pytest.CaptureFixture[str]) -> None:
+    numpy_flat: Any = np.int64(FLAT)
     assert data.check_01_flat_index(FLAT, VOXEL)
-    assert data.check_01_flat_index(np.int64(FLAT), VOXEL)
+    assert data.check_01_flat_index(numpy_flat, VOXEL)
     capsys.readouterr()
+    wrong: Any
     for wrong, hint in (
         (64 + 128 * 40 + 128 * 128 * 100, "C order"),
         (FLAT + 1, "from 0"),
@@ -44,10 +51,12 @@ def test_flat_index(capsys):
         assert hint in said(capsys)
 
 
-def test_turned(capsys):
+def test_turned(capsys: pytest.CaptureFixture[str]) -> None:
+    row: Any = np.array([27, 64, 40])
     assert data.check_01_turned((27, 64, 40), VOXEL)
-    assert data.check_01_turned(np.array([27, 64, 40]), VOXEL)
+    assert data.check_01_turned(row, VOXEL)
     capsys.readouterr()
+    wrong: Any
     for wrong, hint in (
         ((100, 64, 40), "other way"),
         ((28, 64, 40), "127"),
@@ -59,11 +68,12 @@ def test_turned(capsys):
         assert hint in said(capsys)
 
 
-def test_volume(capsys):
+def test_volume(capsys: pytest.CaptureFixture[str]) -> None:
     spacing = (2.5, 4.0, 4.0)
     assert data.check_01_volume(20.0, 500, spacing)
     assert data.check_01_volume(20.05, 500, spacing)
     capsys.readouterr()
+    wrong: Any
     for wrong, hint in (
         (20000.0, "mm³"),
         (500, "counted voxels"),
@@ -76,16 +86,17 @@ def test_volume(capsys):
         assert hint in said(capsys)
 
 
-def test_sides(capsys):
-    def places(label):
-        return [np.argwhere(label == value)[:, 2].mean() for value in (3, 4)]
+def test_sides(capsys: pytest.CaptureFixture[str]) -> None:
+    def places(label: np.ndarray) -> list[float]:
+        return [float(np.argwhere(label == value)[:, 2].mean()) for value in (3, 4)]
 
-    def right(label):
+    def right(label: np.ndarray) -> bool:
         first, second = places(label)
         return first < second
 
     assert data.check_01_sides(right)
     capsys.readouterr()
+    wrong: Any
     for wrong, hint in (
         (lambda label: not right(label), "smaller index"),
         (lambda label: places(label)[0] < 20 < places(label)[1], "in the middle"),
@@ -98,10 +109,11 @@ def test_sides(capsys):
         assert hint in said(capsys)
 
 
-def test_ceiling(capsys):
+def test_ceiling(capsys: pytest.CaptureFixture[str]) -> None:
     assert data.check_01_ceiling(2 * 520 / 1080, 560, 40)
     assert data.check_01_ceiling(0.963, 560, 40)
     capsys.readouterr()
+    wrong: Any
     for wrong, hint in ((520 / 560, "recall"), (520 / 1080, "factor 2"), (0.5, "How large")):
         assert not data.check_01_ceiling(wrong, 560, 40)
         assert hint in said(capsys)

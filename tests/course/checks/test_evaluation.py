@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import wilcoxon
@@ -25,12 +28,16 @@ CHECKS = {
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_an_open_exercise_is_no_failure(check, capsys) -> None:
+def test_an_open_exercise_is_no_failure(
+    check: Callable[..., bool], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert check(*[None] * CHECKS[check]) is False
     assert capsys.readouterr().out == "not answered yet\n"
 
 
-def test_the_right_answers_are_what_the_package_computes(capsys) -> None:
+def test_the_right_answers_are_what_the_package_computes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     square = np.zeros((8, 8), np.uint8)
     square[2:6, 1:5] = 1
     assert check_04_dice(case_metrics(np.roll(square, 1, 1), square, [1], (1, 1))[1].dsc)
@@ -46,7 +53,7 @@ def test_the_right_answers_are_what_the_package_computes(capsys) -> None:
     from_here[0, 0] = to_there[3, 0] = to_there[0, 2] = True
     vox, mm = (distance_sets(from_here, to_there, s)[0][0] for s in (None, (2.5, 4.0)))
     assert check_04_units(vox, mm)
-    assert check_04_missed(np.mean([0.9, 0.8, 0.0]))
+    assert check_04_missed(float(np.mean([0.9, 0.8, 0.0])))
     fewest = next(n for n in range(2, 20) if wilcoxon(np.arange(1, n + 1)).pvalue < 0.05)
     assert check_04_patients(fewest)
     assert "Not yet" not in capsys.readouterr().out
@@ -74,6 +81,8 @@ def test_the_right_answers_are_what_the_package_computes(capsys) -> None:
         (check_04_patients, (2,), "which n"),
     ],
 )
-def test_the_usual_wrong_answers_get_their_hint(check, answer, hint, capsys) -> None:
+def test_the_usual_wrong_answers_get_their_hint(
+    check: Callable[..., bool], answer: Any, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert check(*answer) is False
     assert hint in capsys.readouterr().out

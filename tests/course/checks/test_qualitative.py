@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,7 +14,7 @@ SCORES = {"pt_1": 0.80, "pt_2": 0.83, "pt_3": 0.30, "pt_4": 0.70, "pt_5": 0.82}
 EVEN = {"pt_1": 0.80, "pt_2": 0.90, "pt_3": 0.10, "pt_4": 0.70}
 
 
-def said(capsys) -> str:
+def said(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
@@ -33,22 +36,26 @@ def maps() -> tuple[np.ndarray, np.ndarray]:
         (checks.check_05_two_slices, ()),
     ],
 )
-def test_no_answer_is_no_failure(check, extra, capsys):
+def test_no_answer_is_no_failure(
+    check: Callable[..., bool], extra: tuple, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert check(None, *extra) is False
     assert said(capsys) == "not answered yet\n"
 
 
-def test_which_side(capsys):
+def test_which_side(capsys: pytest.CaptureFixture[str]) -> None:
     assert checks.check_05_which_side(" Right ")
+    wrong: Any
     for wrong, hint in (("left", "letters"), ("up", "'left' or 'right'")):
         assert not checks.check_05_which_side(wrong)
         assert hint in said(capsys)
 
 
-def test_error_counts(capsys):
+def test_error_counts(capsys: pytest.CaptureFixture[str]) -> None:
     assert checks.check_05_error_counts(2 * 440 / (500 + 480), 500, 60, 40)
     assert checks.check_05_error_counts(0.898, 500, 60, 40)
     capsys.readouterr()
+    wrong: Any
     for wrong, hint in (
         (0.88, "recall"),
         (440 / 540, "Jaccard"),
@@ -59,7 +66,7 @@ def test_error_counts(capsys):
         assert hint in said(capsys)
 
 
-def test_median(capsys):
+def test_median(capsys: pytest.CaptureFixture[str]) -> None:
     assert checks.check_05_median("pt_1", SCORES)
     assert checks.check_05_median("pt_4", EVEN)
     capsys.readouterr()
@@ -73,11 +80,13 @@ def test_median(capsys):
         assert hint in said(capsys)
 
 
-def test_worst_slice(capsys):
+def test_worst_slice(capsys: pytest.CaptureFixture[str]) -> None:
     truth, prediction = maps()
+    numpy_index: Any = np.int64(3)
     assert checks.check_05_worst_slice(3, truth, prediction, 2)
-    assert checks.check_05_worst_slice(np.int64(3), truth, prediction, 2)
+    assert checks.check_05_worst_slice(numpy_index, truth, prediction, 2)
     capsys.readouterr()
+    wrong: Any
     for wrong, hint in (
         (0, "nan"),
         (1, "kindest"),
@@ -89,9 +98,10 @@ def test_worst_slice(capsys):
         assert hint in said(capsys)
 
 
-def test_two_slices(capsys):
+def test_two_slices(capsys: pytest.CaptureFixture[str]) -> None:
     assert checks.check_05_two_slices(2 * 90 / (100 + 100))
     capsys.readouterr()
+    wrong: Any
     for wrong, hint in ((0.5, "mean of the two"), (90 / 110, "union"), (0.7, "both slices")):
         assert not checks.check_05_two_slices(wrong)
         assert hint in said(capsys)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from oarfuse import build_model
@@ -16,7 +19,9 @@ from oarfuse.course.checks import start
         (start.check_00_parameters, ("msf3d",)),
     ],
 )
-def test_no_answer_is_no_failure(check, extra, capsys):
+def test_no_answer_is_no_failure(
+    check: Callable[..., bool], extra: tuple, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert check(None, *extra) is False
     assert capsys.readouterr().out == "not answered yet\n"
 
@@ -25,7 +30,7 @@ def test_no_answer_is_no_failure(check, extra, capsys):
     ("wrong", "hint"),
     [("spinal_cord", "background"), ("parotid", "side"), ("liver", "spec.classes")],
 )
-def test_label(wrong, hint, capsys):
+def test_label(wrong: Any, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert start.check_00_label("Right parotid", 3)
     assert start.check_00_label("right_parotid", 3)
     assert not start.check_00_label(wrong, 3)
@@ -35,16 +40,17 @@ def test_label(wrong, hint, capsys):
 @pytest.mark.parametrize(
     ("wrong", "hint"), [("test", "once"), ("train", "by heart"), ("all", "one of")]
 )
-def test_split(wrong, hint, capsys):
+def test_split(wrong: Any, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert start.check_00_split("Validation")
     assert not start.check_00_split(wrong)
     assert hint in capsys.readouterr().out
 
 
-def test_parameters(capsys):
+def test_parameters(capsys: pytest.CaptureFixture[str]) -> None:
     right = sum(parameter.numel() for parameter in build_model("msf3d").parameters())
     assert start.check_00_parameters(right, "msf3d")
     capsys.readouterr()
+    wrong: Any
     for wrong, hint in (
         (right / 1e6, "millions"),
         (right / 1e3, "thousands"),

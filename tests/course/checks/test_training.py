@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -32,12 +34,16 @@ CHECKS = {
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_an_open_exercise_is_no_failure(check, capsys) -> None:
+def test_an_open_exercise_is_no_failure(
+    check: Callable[..., bool], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert check(*[None] * CHECKS[check]) is False
     assert capsys.readouterr().out == "not answered yet\n"
 
 
-def test_the_right_answers_are_what_the_package_computes(capsys) -> None:
+def test_the_right_answers_are_what_the_package_computes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     p, truth = torch.tensor(PROBABILITIES), torch.tensor(TRUTH)
     logits = torch.stack([1 - p, p]).log().reshape(1, 2, 1, 1, 4)
     loss = dice_cross_entropy()
@@ -79,7 +85,9 @@ def test_the_right_answers_are_what_the_package_computes(capsys) -> None:
         (check_03_absent, (0.5,), "Epsilon"),
     ],
 )
-def test_the_usual_wrong_answers_get_their_hint(check, answer, hint, capsys) -> None:
+def test_the_usual_wrong_answers_get_their_hint(
+    check: Callable[..., bool], answer: Any, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert check(*answer) is False
     assert hint in capsys.readouterr().out
 
