@@ -26,8 +26,8 @@ SCORES = ("metrics.csv", "metrics_largest_component.csv", "summary.json", "summa
 def collect(output: Path, data: Path) -> list[Path]:
     """Return the folders that were written."""
     runs = output / "runs"
-    with tarfile.open(output / "records.tar") as records:
-        records.extractall(runs, filter="data")
+    with tarfile.open(output / "records.tar") as archive:
+        archive.extractall(runs, filter="data")
     written = []
     for weights in sorted(output.glob("*.safetensors")):
         folder = runs / weights.stem

@@ -299,7 +299,7 @@ def _add_predict(commands: Any) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from oarfuse.inference import predict_file
+    from oarfuse.prediction import predict_file
 
     written = predict_file(
         options.weights,

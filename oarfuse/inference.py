@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,24 +11,19 @@ from scipy.ndimage import zoom
 from torch import Tensor, nn
 
 from oarfuse.data.ct import blank_cut_slices, body_box, scale_window
-from oarfuse.data.grids import obliquity
-from oarfuse.data.label_files import check_is_ours, write_labels
-from oarfuse.data.nifti import read_ct
 from oarfuse.devices import (
     autocast,
     choose_device,
-    choose_precision,
     keep_freed_memory,
     missing_operators_said,
 )
 from oarfuse.errors import OarfuseError
-from oarfuse.files import check_output_file
 from oarfuse.models.compared.anysize import pad_far_ends
 from oarfuse.models.compared.darr import DARR, adapt
 from oarfuse.models.compared.slicewise import SliceWise
 from oarfuse.other_grids import resize, resize_labels, sides_to_work_on
 from oarfuse.postprocess import keep_largest_component
-from oarfuse.weights import ModelInfo, find_weights, load_weights
+from oarfuse.weights import ModelInfo
 from oarfuse.windows import check_finite, lent, window_scores
 
 # Air around the body that is kept when cropping, in voxels.
@@ -288,60 +281,3 @@ def predict_any_spacing(
     if sides != shape:
         labels = resize_labels(labels, shape, info.num_classes)
     return keep_largest_component(labels, info.num_classes) if largest_component else labels
-
-
-def predict_file(
-    weights: str | Path,
-    source: str | Path,
-    output: str | Path,
-    *,
-    largest_component: bool = True,
-    mirror: bool = False,
-    device: str | torch.device | None = None,
-    precision: str = "auto",
-    adapt_steps: int = 0,
-) -> Path:
-    """Segment a CT in a NIfTI file and write the labels on that file's own grid and affine.
-
-    The CT may have any orientation and any spacing (see `predict_any_spacing`). `weights` is a
-    file, or a name of `oarfuse.pretrained_names`. A CT turned by more than `MOST_OBLIQUE` degrees
-    gets a warning, also in the ``descrip`` of the labels' header. An `output` that is there is
-    replaced if this kit wrote it, and refused otherwise.
-
-    Raises
-    ------
-    OarfuseError
-        If a file is missing or damaged, the CT is no 3D volume in HU, the output is not this
-        kit's, or the network's scores are not finite. The output is checked before all else.
-    """
-    path = find_weights(weights)
-    check_output_file(output, reads=(source, path))
-    check_is_ours(output)
-    device = choose_device(device)
-    choose_precision(precision, device.type)
-    model, info = load_weights(path)
-    for warning in check_options(model, info, mirror=mirror, adapt_steps=adapt_steps):
-        warnings.warn(warning, stacklevel=2)
-    ct = read_ct(source)
-    note = ""
-    angle = obliquity(ct.affine)
-    if angle > MOST_OBLIQUE:
-        note = f"CT turned by {angle:.0f} degrees, labels may be wrong"
-        warnings.warn(
-            f"{source} is turned by {angle:.0f} degrees against the patient's axes, further than "
-            "the networks know: look at the labels, or resample the CT to straight axes first.",
-            stacklevel=2,
-        )
-    labels = predict_any_spacing(
-        model,
-        ct.array,
-        ct.spacing_mm,
-        info,
-        largest_component=largest_component,
-        mirror=mirror,
-        device=device,
-        precision=precision,
-        adapt_steps=adapt_steps,
-    )
-    write_labels(output, labels, ct, note=note)
-    return Path(output)

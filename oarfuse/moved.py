@@ -40,7 +40,7 @@ _RENAMED = {
     "tables": "evaluation.paper_tables",
     "viewing.architecture": "models.stages",
     "viewing.errormap": "viewing.ct.error_map",
-    "viewing.stages": "viewing.plots.training_stages",
+    "viewing.stages": "viewing.plots.training_parts",
     "viewing.viewer3d": "viewing.ct.volume",
 }
 

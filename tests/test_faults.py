@@ -24,7 +24,7 @@ from oarfuse.data.openkbp.sparse_csv import read_ct as parse_ct
 from oarfuse.data.openkbp.sparse_csv import read_mask, read_spacing
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation import evaluate, score_predictions
-from oarfuse.inference import predict_file
+from oarfuse.prediction import predict_file
 from oarfuse.runs import read_curves
 from oarfuse.weights import ModelInfo, load_weights, save_weights
 from tests.helpers.openkbp_files import patient_files, write_source, zip_source

@@ -258,7 +258,7 @@ def test_what_is_said_is_true(
     def terminate(*arguments: Any, **options: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    for place in ("training.train", "inference.predict_file", "evaluation.evaluate"):
+    for place in ("training.train", "prediction.predict_file", "evaluation.evaluate"):
         monkeypatch.setattr(f"oarfuse.{place}", terminate)
     if command == "train with one":
         (tmp_path / CHECKPOINT).touch()

@@ -221,7 +221,7 @@ def test_what_a_machine_refuses_is_said(
     def fail(*arguments: Any, **options: Any) -> None:
         raise error
 
-    monkeypatch.setattr("oarfuse.inference.predict_file", fail)
+    monkeypatch.setattr("oarfuse.prediction.predict_file", fail)
     assert main(["predict", "--weights", "w", "--input", "i", "--output", "o"]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"oarfuse: error: {says}")

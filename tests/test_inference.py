@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from oarfuse.cli import main
 from oarfuse.data import load_case, load_manifest
 from oarfuse.errors import OarfuseError
-from oarfuse.inference import predict_file, predict_labels
+from oarfuse.inference import predict_labels
+from oarfuse.prediction import predict_file
 from oarfuse.weights import ModelInfo, load_weights, read_info, save_weights
 
 INFO = ModelInfo(

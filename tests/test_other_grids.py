@@ -15,7 +15,7 @@ from scipy.ndimage import affine_transform
 from torch import Tensor, nn
 
 from oarfuse.data import Case, prepare_openkbp
-from oarfuse.inference import predict_file
+from oarfuse.prediction import predict_file
 from oarfuse.weights import ModelInfo, find_weights
 from tests.helpers.openkbp_files import needs_real_data, real_data
 

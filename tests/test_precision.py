@@ -288,7 +288,7 @@ def test_precision_on_the_command_line(
         seen.append(precision)
         return tmp_path
 
-    monkeypatch.setattr("oarfuse.inference.predict_file", record)
+    monkeypatch.setattr("oarfuse.prediction.predict_file", record)
     monkeypatch.setattr("oarfuse.evaluation.evaluate", record)
     (tmp_path / "summary.md").write_text("")
     predict = ["predict", "--weights", "a", "--input", "b", "--output", "c"]

@@ -17,7 +17,12 @@ def write_labels(
     path: str | Path, labels_spl: NDArray[np.uint8], like: NiftiVolume, *, note: str = ""
 ) -> None:
     """Write labels on the grid of `like`, see `oarfuse.data.write_labels_like`; mark them."""
-    write_labels_like(path, labels_spl, like, note=f"{MARK}: {note}" if note else MARK)
+    write_labels_like(path, labels_spl, like, note=marked(note))
+
+
+def marked(note: str = "") -> str:
+    """Return a note for a header that also tells whose labels these are."""
+    return f"{MARK}: {note}" if note else MARK
 
 
 def check_is_ours(path: str | Path) -> None:

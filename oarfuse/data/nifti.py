@@ -156,15 +156,11 @@ def as_ct(volume: NiftiVolume) -> NiftiVolume:
     return replace(volume, array=volume.array.astype(np.int16, copy=False))
 
 
-def write_labels_like(
-    path: str | Path, labels_spl: NDArray[Any], like: NiftiVolume, *, note: str = ""
-) -> None:
-    """Write a label map on the grid, orientation and affine of the file that `like` came from.
+def labels_image(labels_spl: NDArray[Any], like: NiftiVolume, *, note: str = "") -> nib.Nifti1Image:
+    """Return a label map as an image on the grid, orientation and affine of `like`'s file.
 
     Parameters
     ----------
-    path
-        ``.nii`` or ``.nii.gz``; written atomically.
     labels_spl
         (D, H, W) label values 0..255, axes as in ``like.array``.
     like
@@ -175,10 +171,8 @@ def write_labels_like(
     Raises
     ------
     OarfuseError
-        If the shape differs from the CT's, or the file cannot be written.
+        If the shape differs from the CT's.
     """
-    path = Path(path)
-    check_nifti_name(path)
     if labels_spl.shape != like.array.shape:
         raise OarfuseError(
             f"The labels have the shape {labels_spl.shape}, but {like.path} has "
@@ -191,7 +185,22 @@ def write_labels_like(
     if note:
         header["descrip"] = note.encode("ascii", "replace")[:79]
     header["cal_min"], header["cal_max"] = 0, 0  # the CT's display window does not suit labels
-    write_image(path, _class_of(header)(stored, like.affine, header))
+    return _class_of(header)(stored, like.affine, header)
+
+
+def write_labels_like(
+    path: str | Path, labels_spl: NDArray[Any], like: NiftiVolume, *, note: str = ""
+) -> None:
+    """Write the image that `labels_image` makes to a ``.nii`` or ``.nii.gz`` file, atomically.
+
+    Raises
+    ------
+    OarfuseError
+        If the shape differs from the CT's, or the file cannot be written.
+    """
+    path = Path(path)
+    check_nifti_name(path)
+    write_image(path, labels_image(labels_spl, like, note=note))
 
 
 def check_nifti_name(path: Path) -> None:

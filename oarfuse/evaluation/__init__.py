@@ -13,7 +13,7 @@ from oarfuse.evaluation.variants import VARIANT_TITLES, VARIANTS
 if TYPE_CHECKING:
     from oarfuse.evaluation.cases import score_case
     from oarfuse.evaluation.folder import Evaluation, read_summary
-    from oarfuse.evaluation.labels import score_labels
+    from oarfuse.evaluation.labels import score
     from oarfuse.evaluation.scoring import evaluate, score_predictions
 
 _HOMES = {
@@ -21,7 +21,7 @@ _HOMES = {
     "evaluate": "scoring",
     "read_summary": "folder",
     "score_case": "cases",
-    "score_labels": "labels",
+    "score": "labels",
     "score_predictions": "scoring",
 }
 
@@ -31,8 +31,8 @@ __all__ = [
     "Evaluation",
     "evaluate",
     "read_summary",
+    "score",
     "score_case",
-    "score_labels",
     "score_predictions",
 ]
 

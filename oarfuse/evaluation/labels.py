@@ -14,7 +14,7 @@ from oarfuse.evaluation.statistics import MORE_COLUMNS
 from oarfuse.organs import get_spec
 
 
-def score_labels(truth: str | Path, prediction: str | Path, dataset: str) -> pd.DataFrame:
+def score(truth: str | Path, prediction: str | Path, dataset: str) -> pd.DataFrame:
     """Score label files against the truth, as they are.
 
     There is no CT here, so leaking slices are not known, and nothing is cleaned up: the rows are

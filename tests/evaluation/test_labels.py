@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from oarfuse.errors import OarfuseError
-from oarfuse.evaluation import score_labels
+from oarfuse.evaluation import score as score_labels
 from oarfuse.evaluation.statistics import MEAN, MORE_COLUMNS, summarise
 from tests.evaluation.test_scoring import SPACING, SPL, make_folder, score, volume, write_nifti
 
