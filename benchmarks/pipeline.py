@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -79,12 +80,7 @@ def measure_predict(data: Path, weights: Path, count: int) -> dict[str, Any]:
             box = tuple(slice(0, side) for side in volume.image.shape)
             uncropped = mock.patch.object(inference, "body_box", return_value=box)
             began = time.perf_counter()
-            if way == "whole":
-                with uncropped:
-                    found[way] = inference.predict_labels(
-                        model, volume.image, info, overlap=overlap, device="cpu"
-                    )
-            else:
+            with uncropped if way == "whole" else nullcontext():
                 found[way] = inference.predict_labels(
                     model, volume.image, info, overlap=overlap, device="cpu"
                 )

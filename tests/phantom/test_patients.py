@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from scipy import ndimage
 
 from oarfuse.data import Manifest, leaking_slices, load_case, prepare_openkbp
 from oarfuse.errors import OarfuseError
-from oarfuse.phantom import make_phantom
+from oarfuse.phantom import COURSE_SIZES, SIZES, make_phantom
 from oarfuse.phantom.drawing import Canvas, blend, noise, rotation
 from oarfuse.phantom.head import draw_head
 
@@ -118,6 +119,13 @@ def test_same_arguments_do_nothing_and_others_replace(phantom: Path, tmp_path: P
     make_phantom(output, **options, seed=2)
     assert file.read_bytes() != first
     assert [path.name for path in tmp_path.iterdir()] == ["head"]
+
+
+def test_the_command_and_the_function_draw_as_many_unless_told_otherwise() -> None:
+    parameters = inspect.signature(make_phantom).parameters
+    assert {split: parameters[split].default for split in SIZES} == SIZES
+    assert SIZES == {"train": 6, "validation": 2, "test": 2}
+    assert COURSE_SIZES == {"train": 8, "validation": 2, "test": 2}
 
 
 def test_bad_requests(tmp_path: Path) -> None:

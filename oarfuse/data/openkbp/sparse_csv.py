@@ -1,7 +1,7 @@
 """Reading OpenKBP's sparse CSV files: fast when they are well formed, exact when they are not.
 
 A file lists voxels of a 128 x 128 x 128 volume: a flat C-order index, a comma, a value. A mask
-leaves the value empty. pandas reads it (about 25 ms for a CT of 100,000 rows). Whenever one byte is
+leaves the value empty. pandas reads it (some 25 ms for a CT of 80,000 rows). Whenever one byte is
 not where it is expected, a patient line-by-line parser takes over: it accepts other correct
 spellings (``5.15e2``) and names the line of what is wrong.
 """
