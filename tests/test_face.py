@@ -47,7 +47,10 @@ def test_each_call_has_a_contract(name: str) -> None:
         return
     assert "Raises\n------\nOarfuseError" in text
     for parameter in signature.parameters.values():
-        assert re.search(rf"^(\w+, )*{parameter.name}(, \w+)*$", text, re.MULTILINE), parameter
+        line = rf"^([*\w]+, )*\**{parameter.name}(, [*\w]+)*$"
+        assert re.search(line, text, re.MULTILINE), parameter
+            parameter
+        )
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

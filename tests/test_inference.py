@@ -116,9 +116,9 @@ def test_orientation_of_the_file_does_not_matter(
 def test_foreign_spacing_is_resampled_and_put_back(
     phantom: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import oarfuse.inference as inference
+    import oarfuse.prediction as prediction
 
-    monkeypatch.setattr(inference, "load_weights", lambda _: (ByIntensity(), INFO))
+    monkeypatch.setattr(prediction, "load_weights", lambda _: (ByIntensity(), INFO))
     case = load_manifest(phantom).split("test")[0]
     volume = load_case(case)
     original = nib.Nifti1Image.from_filename(case.image_path)

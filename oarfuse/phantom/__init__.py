@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from oarfuse.phantom.sizes import COURSE_SIZES, SIZES
+
 if TYPE_CHECKING:
     from oarfuse.phantom.patients import make_phantom
-
-# How many patients are drawn for each split, by `make_phantom` and `oarfuse phantom`.
-SIZES = {"train": 6, "validation": 2, "test": 2}
-# The same for the phantom that notebooks and `make reproduce` share.
-COURSE_SIZES = SIZES | {"train": 8}
 
 __all__ = ["COURSE_SIZES", "SIZES", "make_phantom"]
 

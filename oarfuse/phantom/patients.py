@@ -20,9 +20,9 @@ from oarfuse.data.splits import PHANTOM_MARKER, SPLITS
 from oarfuse.errors import OarfuseError
 from oarfuse.files import write_json
 from oarfuse.organs import get_spec
-from oarfuse.phantom import SIZES
 from oarfuse.phantom.abdomen import draw_abdomen, write_patient
 from oarfuse.phantom.head import Phantom, draw_head
+from oarfuse.phantom.sizes import SIZES
 
 # Everything that a phantom consists of; a folder with more in it is never replaced.
 _OWN = re.compile(
