@@ -49,8 +49,6 @@ def test_each_call_has_a_contract(name: str) -> None:
     for parameter in signature.parameters.values():
         line = rf"^([*\w]+, )*\**{parameter.name}(, [*\w]+)*$"
         assert re.search(line, text, re.MULTILINE), parameter
-            parameter
-        )
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
