@@ -1,6 +1,6 @@
-"""The embedded data set and network: what notebooks and `make reproduce` use without a download.
+"""What notebooks read without a download: the real patients of `oarfuse.sample`, or a phantom.
 
-Everything here is a phantom. It shows that the pipeline works and what its parts do; its scores say
+A phantom is drawn only where a notebook asks for one. Its scores say that code works; they say
 nothing about patients and never stand beside the paper's.
 """
 
@@ -14,7 +14,10 @@ from oarfuse.data import load_manifest, prepare_openkbp, prepare_synapse
 from oarfuse.data.manifest import MANIFEST
 from oarfuse.errors import OarfuseError
 from oarfuse.phantom import COURSE_SIZES, make_phantom
+from oarfuse.sample import openkbp_sample, openkbp_source
 
+# What notebooks call the patients that come with the kit.
+SAMPLE = "sample"
 # Notebooks draw a phantom only into a folder that lies in one of this name.
 PHANTOM = "phantom"
 
@@ -38,28 +41,33 @@ PHANTOM_TRAIN: dict[str, Any] = dict(
 def course_data(folder: str | Path) -> Path:
     """Return the prepared folder that a notebook reads.
 
-    The notebooks' default, ``../build/phantom/prepared``, and any other folder inside of one called
-    ``phantom``, is drawn by `phantom_data` if it is not there. Every other folder is meant to hold
-    patients: a phantom must not take their place unnoticed.
+    The notebooks' default, ``sample``, is `oarfuse.sample.openkbp_sample`. A folder inside of one
+    called ``phantom`` is drawn by `phantom_data` if it is not there. Every other folder is meant
+    to hold patients: a phantom must not take their place unnoticed.
 
     Raises
     ------
     OarfuseError
         If a folder for patients does not hold prepared data.
     """
+    if str(folder) == SAMPLE:
+        return openkbp_sample()
     folder = Path(folder)
     if folder.parent.name == PHANTOM:
         return phantom_data(folder)
     if not (folder / MANIFEST).exists():
         raise OarfuseError(
             f"{folder} holds no prepared data: run notebook 01 with notebooks/openkbp.yaml or "
-            f"`oarfuse prepare` first, or leave data_dir at its default for the phantom."
+            "`oarfuse prepare` first, or leave data_dir at its default for the patients that come "
+            "with the kit."
         )
     return folder
 
 
 def course_source(source: str | Path | None, folder: str | Path) -> Path:
-    """Return the source from which notebook 01 prepares a folder: the one given, or the phantom's.
+    """Return the source from which notebook 01 prepares a folder: the one given, or what there is.
+
+    For ``sample`` that is a ZIP with one of its patients as CSV files; a phantom is drawn.
 
     Raises
     ------
@@ -68,10 +76,12 @@ def course_source(source: str | Path | None, folder: str | Path) -> Path:
     """
     if source is not None:
         return Path(source)
+    if str(folder) == SAMPLE:
+        return openkbp_source()
     if Path(folder).parent.name != PHANTOM:
         raise OarfuseError(
             f"{folder} is a folder for patients: set source to OpenKBP's ZIP, folder or clone, or "
-            f"leave data_dir at its default for the phantom."
+            f"leave data_dir at its default for the patient that comes with the kit."
         )
     return phantom_source(folder)
 
@@ -94,7 +104,7 @@ def course_weights(run: str | Path, data: str | Path) -> Path:
     weights = Path(run) / WEIGHTS
     if weights.exists():
         return weights
-    manifest = load_manifest(data)
+    manifest = load_manifest(course_data(data))
     if manifest.phantom:
         return phantom_weights(run, data)
     name = f"oarfocalfusenet-{manifest.spec.name}"

@@ -69,3 +69,10 @@ def test_no_minute_of_training_passes_for_a_result_on_patients(
     run.mkdir()
     (run / WEIGHTS).touch()
     assert course_weights(run, phantom) == run / WEIGHTS
+
+
+def test_the_default_is_real_patients(tmp_path: Path) -> None:
+    manifest = load_manifest(course_data("sample"))
+    assert not manifest.phantom and len(manifest.split("validation")) == 20
+    assert course_source(None, "sample").suffix == ".zip"
+    assert course_weights(tmp_path / "run", "sample").name == "oarfocalfusenet-openkbp.safetensors"
