@@ -11,7 +11,7 @@ import argparse
 import sys
 
 from oarfuse.errors import OarfuseError
-from reports.pages import FIGURES, PAGES, differing, write, write_figure
+from reports.pages import FIGURES, PAGES, write, write_figure
 
 
 def main() -> None:
@@ -24,10 +24,10 @@ def main() -> None:
             parser.error(f"there is no {name!r}: choose among {', '.join([*PAGES, *FIGURES])}")
     chosen = [name for name in PAGES if name in options.names or not options.names]
     try:
+        differing = write(chosen, check=options.check)
         if options.check:
-            wrong = differing(chosen)
-            sys.exit(f"run `python -m reports`, these differ: {', '.join(wrong)}" if wrong else 0)
-        write(chosen)
+            says = f"run `python -m reports`, these differ: {', '.join(differing)}"
+            sys.exit(says if differing else 0)
         for name in FIGURES.keys() & options.names:
             write_figure(name)
     except OarfuseError as error:

@@ -39,9 +39,10 @@ def page(content: dict[str, Any] | None = None, results: Path = RESULTS) -> str:
             parts.append(NOT_RUN)
             continue
         parts += [_table(done), _missing(group, done), _unequal(done)]
-        parts.append(_over_seeds(done) if key == "seeds" else _differences(group, done))
-        if key != "seeds":  # those are compared by their means
-            parts.append(_equal_steps(done))
+        if key == "seeds":  # those are compared by their means
+            parts.append(_over_seeds(done))
+        else:
+            parts += [_differences(group["reference"], done), _equal_steps(done)]
     parts.append(
         "Processor: its name, how many cores the training process kept busy by its own log, and "
         "what share of all cores other programs took meanwhile; a dash where it was not recorded. "
@@ -58,7 +59,8 @@ def readme_block(content: dict[str, Any] | None = None, results: Path = RESULTS)
     done = read_runs(content, group, results)
     if group["reference"] not in done:
         return NOT_RUN
-    against = _paired(group, done)
+    found = _paired(group["reference"], done) if len(done) > 1 else pd.DataFrame()
+    against = {row["method"]: _signed(row) for _, row in found.iterrows() if row["organ"] == MEAN}
     minutes = group["train"]["minutes"]
     heads = ["method", "steps", "DSC", "largest component: DSC", "HD (voxels)",
              f"DSC minus {done[group['reference']]['model']}'s"]  # fmt: skip
@@ -174,23 +176,16 @@ def _table(done: dict[str, Any]) -> str:
     return table(heads, rows, "lll".ljust(len(heads) - 1, "r") + "l")
 
 
-def _differences(group: dict[str, Any], done: dict[str, Any]) -> str:
-    reference = group["reference"]
+def _differences(reference: str, done: dict[str, Any]) -> str:
     if reference not in done or len(done) < 2:
         return ""
-    frames = {name: run["metrics"] for name, run in done.items()}
-    return _difference_table(paired_differences(frames.pop(reference), frames), reference)
+    return _difference_table(_paired(reference, done), reference)
 
 
-def _paired(group: dict[str, Any], done: dict[str, Any]) -> dict[str, str]:
-    """Return name -> difference of the mean DSC from the reference's."""
+def _paired(reference: str, done: dict[str, Any]) -> pd.DataFrame:
+    """Return how the other runs differ from the reference, patient by patient."""
     frames = {name: run["metrics"] for name, run in done.items()}
-    reference = frames.pop(group["reference"])
-    if not frames:
-        return {}
-    found = paired_differences(reference, frames)
-    means = found[found["organ"] == MEAN].set_index("method")
-    return {name: _signed(row) for name, row in means.iterrows()}
+    return paired_differences(frames.pop(reference), frames)
 
 
 def _over_seeds(done: dict[str, Any]) -> str:

@@ -16,12 +16,8 @@ DEFAULT = "seed0-oarfocalfusenet"
 RECIPE = "recipe-default"  # the same training on the processor of the runs that change the recipe
 # The ledger's point -> the run of each of its choices, the default first.
 RUNS: dict[str, dict[Any, str]] = {
-    "Number of focal levels N": {
-        2: DEFAULT,
-        1: "ablation-1-level",
-        3: "ablation-3-levels",
-        4: "ablation-4-levels",
-    },
+    "Number of focal levels N": {2: DEFAULT, 1: "ablation-1-level"}
+    | {levels: f"ablation-{levels}-levels" for levels in (3, 4)},
     "Upper limit of the sum in Eq. 4": {True: DEFAULT, False: "ablation-no-global-level"},
     "The gates after Eq. 4": {True: DEFAULT, False: "ablation-no-gates"},
     "Patch size": {

@@ -30,24 +30,15 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 }
 
 
-def texts(names: Iterable[str] = PAGES) -> dict[Path, str]:
-    """Return path -> text of these pages."""
-    return {path: text for name in names for path, text in PAGES[name]().items()}
-
-
-def write(names: Iterable[str] = PAGES) -> None:
-    """Write these pages."""
-    for path, text in texts(names).items():
-        write_text(path, text)
-
-
-def differing(names: Iterable[str] = PAGES) -> list[str]:
-    """Return which of these pages are not what their result files make of them."""
-    return [
-        path.relative_to(ROOT).as_posix()
-        for path, text in texts(names).items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
+def write(names: Iterable[str] = PAGES, *, check: bool = False) -> list[str]:
+    """Write these pages, or only `check` them; return which were not as their files make them."""
+    differing = []
+    for path, text in [made for name in names for made in PAGES[name]().items()]:
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            differing.append(path.relative_to(ROOT).as_posix())
+            if not check:
+                write_text(path, text)
+    return differing
 
 
 def write_figure(name: str) -> None:

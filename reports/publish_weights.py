@@ -215,29 +215,14 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="run folder of `oarfuse train`")
     parser.add_argument("--data", type=Path, required=True, help="prepared folder")
     parser.add_argument("--mirror", action="store_true", help="score with mirrored averaging")
-    parser.add_argument(
-        "--keep-earlier",
-        action="store_true",
-        help="keep the weights that are replaced under a versioned name",
-    )
-    parser.add_argument(
-        "--stages",
-        type=Path,
-        nargs="+",
-        default=[],
-        help="folders of the runs that this one continues, oldest first (default: those that "
-        "were published before)",
-    )
+    help_ = "keep the weights that are replaced under a versioned name"
+    parser.add_argument("--keep-earlier", action="store_true", help=help_)
+    help_ = "folders of the runs that this one continues, oldest first (default: as published)"
+    parser.add_argument("--stages", type=Path, nargs="+", default=[], help=help_)
     options = parser.parse_args()
     try:
-        path = publish(
-            options.run,
-            options.data,
-            mirror=options.mirror,
-            folders=options.stages,
-            keep=options.keep_earlier,
-        )
-        print(path)
+        print(publish(options.run, options.data, mirror=options.mirror, folders=options.stages,
+                      keep=options.keep_earlier))  # fmt: skip
     except OarfuseError as error:
         raise SystemExit(f"publish_weights: {error}") from None
 

@@ -26,7 +26,7 @@ def test_a_page_that_differs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     made = {pages.ROOT / "README.md": "other", pages.ROOT / "docs/gone.md": "text"}
     monkeypatch.setitem(pages.PAGES, "readme", lambda: made)
-    assert pages.differing(["readme"]) == ["README.md", "docs/gone.md"]
+    assert pages.write(["readme"], check=True) == ["README.md", "docs/gone.md"]
 
 
 def test_table_sets_texts_left_and_figures_right() -> None:
