@@ -37,7 +37,7 @@ ROOMS = {
     "evaluation": ("evaluation",),
     "viewing": ("viewing",),
     "course": ("course",),
-    "face": ("cli", "oarfuse"),
+    "face": ("cli", "commands", "oarfuse"),
 }
 WHAT = {
     "base": "errors, files, organs,\nconfig, devices",
