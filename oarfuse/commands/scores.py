@@ -8,11 +8,13 @@ from typing import Any
 
 from oarfuse.commands import WEIGHTS, command
 from oarfuse.commands.networks import add_inference_options
+from oarfuse.data.datasets import DATASETS
 
 
 def add(commands: Any) -> None:
     """Add these commands to the parser."""
     _add_evaluate(commands)
+    _add_score(commands)
     _add_tables(commands)
 
 
@@ -57,6 +59,27 @@ def _evaluate(options: argparse.Namespace) -> None:
         save_predictions=options.save_predictions,
         slice_side=options.slices,
     )
+    print((options.output / "summary.md").read_text(encoding="utf-8"))
+
+
+def _add_score(commands: Any) -> None:
+    parser = command(
+        commands, "score", _score, "Score label files of whatever program against the truth."
+    )
+    parser.add_argument(
+        "--truth", type=Path, required=True, help="label file, .nii or .nii.gz, or a folder of them"
+    )
+    parser.add_argument(
+        "--prediction", type=Path, required=True, help="the same; in folders equal names belong"
+    )
+    parser.add_argument("--dataset", choices=DATASETS, required=True, help="whose labels they are")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+
+
+def _score(options: argparse.Namespace) -> None:
+    from oarfuse.evaluation import score_files
+
+    score_files(options.truth, options.prediction, options.dataset, options.output)
     print((options.output / "summary.md").read_text(encoding="utf-8"))
 
 

@@ -13,7 +13,7 @@ from oarfuse.evaluation.variants import VARIANT_TITLES, VARIANTS
 if TYPE_CHECKING:
     from oarfuse.evaluation.cases import score_case
     from oarfuse.evaluation.folder import Evaluation, read_summary
-    from oarfuse.evaluation.labels import score
+    from oarfuse.evaluation.labels import score, score_files
     from oarfuse.evaluation.scoring import evaluate, score_predictions
 
 _HOMES = {
@@ -22,6 +22,7 @@ _HOMES = {
     "read_summary": "folder",
     "score_case": "cases",
     "score": "labels",
+    "score_files": "labels",
     "score_predictions": "scoring",
 }
 
@@ -33,6 +34,7 @@ __all__ = [
     "read_summary",
     "score",
     "score_case",
+    "score_files",
     "score_predictions",
 ]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,11 @@ import pandas as pd
 
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.statistics import MORE_COLUMNS, load_metrics
+from oarfuse.files import write_json
 from oarfuse.organs import OPENKBP, SYNAPSE
 
+FORMAT = "oarfuse-evaluation/1"
+MARKER = "evaluation.json"
 TABLES = {"raw": "metrics.csv", "largest_component": "metrics_largest_component.csv"}
 MORE, TRANSUNET = "metrics_more.csv", "metrics_transunet.csv"
 SUMMARY, PAGE = "summary.json", "summary.md"
@@ -126,3 +131,29 @@ def read_summary(folder: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise OarfuseError(f"{path} is damaged (no object of JSON): evaluate again.")
     return content
+
+
+def digest(lines: Sequence[str]) -> str:
+    """Return one SHA-256 for several lines, such as the checksums of files."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def claim_folder(output: Path, identity: dict[str, Any]) -> None:
+    """Write what is evaluated into the folder, or refuse a folder that holds something else."""
+    path = output / MARKER
+    if path.is_file():
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            there = {}
+        if not isinstance(there, dict):
+            there = {}
+        changed = [key for key, value in identity.items() if there.get(key) != value]
+        if changed or set(there) != set(identity):
+            what = ", ".join(changed or sorted(set(there) - set(identity)))
+            raise OarfuseError(
+                f"{output} holds an evaluation that differs in {what}: choose another output "
+                "folder, or delete this one."
+            )
+        return
+    write_json(path, identity)

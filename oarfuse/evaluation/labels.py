@@ -9,9 +9,21 @@ import pandas as pd
 
 from oarfuse.data.nifti import NiftiVolume, read_nifti, require_same_grid
 from oarfuse.errors import OarfuseError
-from oarfuse.evaluation.cases import check_labels, organ_rows
+from oarfuse.evaluation.cases import check_labels, organ_rows, score_case
+from oarfuse.evaluation.folder import (
+    FORMAT,
+    MARKER,
+    TABLES,
+    WRITTEN,
+    Evaluation,
+    claim_folder,
+    digest,
+)
+from oarfuse.evaluation.report import write_report
 from oarfuse.evaluation.statistics import MORE_COLUMNS
-from oarfuse.organs import get_spec
+from oarfuse.files import check_output_folder, sha256, sole_writer
+from oarfuse.organs import DatasetSpec, get_spec
+from oarfuse.provenance import environment
 
 
 def score(truth: str | Path, prediction: str | Path, dataset: str) -> pd.DataFrame:
@@ -45,22 +57,90 @@ def score(truth: str | Path, prediction: str | Path, dataset: str) -> pd.DataFra
     """
     spec = get_spec(dataset)
     rows = []
-    for true_path, path in _pairs(Path(truth), Path(prediction)):
-        reference, found = read_nifti(true_path), read_nifti(path)
-        require_same_grid(
-            found,
-            reference.array.shape,
-            reference.array_affine,
-            of="the truth",
-            remedy="resample it onto the truth's grid",
-        )
-        true_labels, labels = whole_labels(reference), whole_labels(found)
-        check_labels(true_labels, spec, str(true_path))
-        check_labels(labels, spec, str(path))
-        case = true_path.name.removesuffix(".gz").removesuffix(".nii")
-        scored = organ_rows(labels, true_labels, reference.spacing_mm, spec)
-        rows += [{"case": case, **row} for row in scored]
+    for pair in _pairs(Path(truth), Path(prediction)):
+        true_labels, labels, spacing_mm = _read_pair(*pair, spec)
+        scored = organ_rows(labels, true_labels, spacing_mm, spec)
+        rows += [{"case": _case(pair[0]), **row} for row in scored]
     return pd.DataFrame(rows, columns=[name for name in MORE_COLUMNS if name != "variant"])
+
+
+def score_files(
+    truth: str | Path, prediction: str | Path, dataset: str, output: str | Path
+) -> Evaluation:
+    """Score label files as `score` does, and write what `oarfuse.evaluation.evaluate` writes.
+
+    Without a CT the leaking slices are not known, so there are two variants: ``raw`` and
+    ``largest_component``.
+
+    Parameters
+    ----------
+    truth, prediction, dataset
+        As for `score`.
+    output
+        Folder to write. One that holds the scores of other files is refused.
+
+    Raises
+    ------
+    OarfuseError
+        As `score` does, or if the folder holds something else.
+    """
+    spec, output = get_spec(dataset), Path(output)
+    pairs = _pairs(Path(truth), Path(prediction))
+    for path in {path for pair in pairs for path in pair}:
+        if not path.is_file():
+            raise OarfuseError(f"There is no {path}: give a NIfTI file of labels.")
+    identity = {
+        "format": FORMAT,
+        "dataset": dataset,
+        "truth_sha256": digest([sha256(true_path) for true_path, _ in pairs]),
+        "predictions_sha256": digest([sha256(path) for _, path in pairs]),
+    }
+    check_output_folder(output, WRITTEN, marker=MARKER, reads=(truth, prediction))
+    with sole_writer(output, "scoring into"):
+        claim_folder(output, identity)
+        rows = []
+        for pair in pairs:
+            true_labels, labels, spacing_mm = _read_pair(*pair, spec)
+            scored = score_case(labels, true_labels, spacing_mm, spec, case=_case(pair[0]))
+            rows += [row for row in scored if row["variant"] in TABLES]
+        description = {
+            "format": FORMAT,
+            "model": None,
+            "method": Path(prediction).name,
+            "kind": "label files",
+            **environment(),
+            "dataset": dataset,
+            "phantom_data": False,
+            "data_source": Path(truth).name,
+            "split_rule": None,
+            "split": "given files",
+            "cases": len(pairs),
+            "cases_with_leaking_slices": None,
+            "prediction_seconds_mean": None,
+        }
+        return write_report(output, pd.DataFrame(rows), description)
+
+
+def _read_pair(
+    true_path: Path, path: Path, spec: DatasetSpec
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
+    """Return truth and prediction (D, H, W) of one case, and the spacing in mm."""
+    reference, found = read_nifti(true_path), read_nifti(path)
+    require_same_grid(
+        found,
+        reference.array.shape,
+        reference.array_affine,
+        of="the truth",
+        remedy="resample it onto the truth's grid",
+    )
+    true_labels, labels = whole_labels(reference), whole_labels(found)
+    check_labels(true_labels, spec, str(true_path))
+    check_labels(labels, spec, str(path))
+    return true_labels, labels, reference.spacing_mm
+
+
+def _case(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
 def _pairs(truth: Path, prediction: Path) -> list[tuple[Path, Path]]:

@@ -30,14 +30,16 @@ def write_report(
     output
         The evaluation's folder.
     frame
-        One row per case, organ and variant with the columns `MORE_COLUMNS`.
+        One row per case, organ and variant with the columns `MORE_COLUMNS`; the variants ``raw``
+        and ``largest_component`` at least.
     description
         What was evaluated, on what and with what; it becomes the head of summary.json.
     transunet
         For Synapse: the scores by TransUNet's rules, see `oarfuse.evaluation.synapse_scorer`.
     """
+    scored = [variant for variant in VARIANTS if (frame["variant"] == variant).any()]
     by_variant = {
-        variant: frame[frame["variant"] == variant].drop(columns="variant") for variant in VARIANTS
+        variant: frame[frame["variant"] == variant].drop(columns="variant") for variant in scored
     }
     for variant, name in TABLES.items():
         _write_csv(output / name, by_variant[variant][list(COLUMNS)])
@@ -116,9 +118,12 @@ def _markdown(evaluation: Evaluation, means: dict[str, pd.DataFrame]) -> str:
         "with DSC 0 and the volume's diagonal as its distances.",
         f"The raw mean DSC has the 95 % bootstrap interval {_digits(low, 4)} to "
         f"{_digits(high, 4)} over patients.",
-        f"{summary['cases_with_leaking_slices']} of {summary['cases']} cases have leaking slices: "
-        "axial slices that hold almost no CT except inside structures.",
     ]
+    if summary["cases_with_leaking_slices"] is not None:
+        lines.append(
+            f"{summary['cases_with_leaking_slices']} of {summary['cases']} cases have leaking "
+            "slices: axial slices that hold almost no CT except inside structures."
+        )
     if summary["split"] == "validation":
         lines.append("Models are selected on this split, so its scores are optimistic.")
     if summary["split"] == "train":
@@ -146,7 +151,7 @@ def _facts(evaluation: Evaluation) -> list[str]:
     seconds = summary["prediction_seconds_mean"]
     facts = {
         "run": summary["kind"],
-        "data": f"{summary['data_source']}, split rule {summary['split_rule']}",
+        "data": ", split rule ".join(filter(None, (summary["data_source"], summary["split_rule"]))),
         "weights": (summary.get("weights") or {}).get("file"),
         "seed": training.get("seed"),
         "training steps": training.get("step"),

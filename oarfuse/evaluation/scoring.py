@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,21 +18,26 @@ from oarfuse.data.nifti import require_same_grid
 from oarfuse.devices import choose_device, choose_precision
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.cases import jsonable, run_cases, stored_case
-from oarfuse.evaluation.folder import PREDICTIONS, WRITTEN, Evaluation
+from oarfuse.evaluation.folder import (
+    FORMAT,
+    MARKER,
+    PREDICTIONS,
+    WRITTEN,
+    Evaluation,
+    claim_folder,
+    digest,
+)
 from oarfuse.evaluation.labels import whole_labels
 from oarfuse.evaluation.report import write_report
 from oarfuse.evaluation.statistics import MORE_COLUMNS
 from oarfuse.evaluation.synapse_scorer import COLUMNS
-from oarfuse.files import check_output_folder, sha256, sole_writer, write_json
+from oarfuse.files import check_output_folder, sha256, sole_writer
 from oarfuse.inference import check_options, predict_labels, predict_slices
 from oarfuse.provenance import environment
 from oarfuse.weights import find_weights, load_weights
 
 if TYPE_CHECKING:
     from oarfuse.data import Case, Manifest, Volume
-
-FORMAT = "oarfuse-evaluation/1"
-MARKER = "evaluation.json"
 
 
 def evaluate(
@@ -159,7 +162,7 @@ def evaluate(
     description = {**description, **environment(chosen), "kind": kind, "warnings": said + changed}
     check_output_folder(output, WRITTEN, marker=MARKER, reads=(data,))
     with sole_writer(output, "evaluating into"):
-        _claim_folder(output, identity)
+        claim_folder(output, identity)
         run_cases(cases, manifest.spec, output, predict, progress=progress, ahead=True, saved=saved)
         return _finish(output, manifest, cases, split, description)
 
@@ -202,7 +205,7 @@ def score_predictions(
             raise OarfuseError(f"There is no {path}: give a label file for each case of {split}.")
     data_identity, changed = _data_identity(manifest, cases, split)
     identity = {
-        "predictions_sha256": _digest([sha256(path) for path in files.values()]),
+        "predictions_sha256": digest([sha256(path) for path in files.values()]),
         **data_identity,
     }
 
@@ -222,7 +225,7 @@ def score_predictions(
     description["warnings"] = changed
     check_output_folder(output, WRITTEN, marker=MARKER, reads=(data, folder))
     with sole_writer(output, "evaluating into"):
-        _claim_folder(output, identity)
+        claim_folder(output, identity)
         run_cases(cases, manifest.spec, output, read, progress=progress, ahead=False)
         return _finish(output, manifest, cases, split, description)
 
@@ -244,34 +247,9 @@ def _data_identity(
         "format": FORMAT,
         "dataset": manifest.dataset,
         "split": split,
-        "data_sha256": _digest(files),
+        "data_sha256": digest(files),
     }
     return identity, changed
-
-
-def _digest(lines: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _claim_folder(output: Path, identity: dict[str, Any]) -> None:
-    """Write what is evaluated into the folder, or refuse a folder that holds something else."""
-    path = output / MARKER
-    if path.is_file():
-        try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            there = {}
-        if not isinstance(there, dict):
-            there = {}
-        changed = [key for key, value in identity.items() if there.get(key) != value]
-        if changed or set(there) != set(identity):
-            what = ", ".join(changed or sorted(set(there) - set(identity)))
-            raise OarfuseError(
-                f"{output} holds an evaluation that differs in {what}: choose another output "
-                "folder, or delete this one."
-            )
-        return
-    write_json(path, identity)
 
 
 def _finish(

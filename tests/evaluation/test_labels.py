@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from oarfuse.cli import main
 from oarfuse.errors import OarfuseError
+from oarfuse.evaluation import Evaluation
 from oarfuse.evaluation import score as score_labels
 from oarfuse.evaluation.statistics import MEAN, MORE_COLUMNS, summarise
 from tests.evaluation.test_scoring import SPACING, SPL, make_folder, score, volume, write_nifti
@@ -80,3 +82,27 @@ def test_bad_files_are_named(
     with pytest.raises(OarfuseError, match=message) as caught:
         score_labels(*folders, "openkbp")
     assert "pt_1.nii.gz" in str(caught.value)
+
+
+def test_score_writes_what_evaluate_writes(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth, prediction = folders
+    words = ["score", "--truth", str(truth), "--prediction", str(prediction)]
+    words += ["--dataset", "openkbp", "--output", str(tmp_path / "scores")]
+    assert main(words) == 0
+    found = Evaluation.load(tmp_path / "scores")
+    assert set(found.metrics["variant"]) == {"raw", "largest_component"}
+    raw = found.metrics[found.metrics["variant"] == "raw"].drop(columns="variant")
+    pd.testing.assert_frame_equal(
+        raw.reset_index(drop=True), score_labels(truth, prediction, "openkbp")
+    )
+    assert found.kind == "label files" and found.summary["paper"] is None
+    assert "| raw | label files |" in capsys.readouterr().out
+    assert main(words) == 0  # the same files again
+    other = sorted(prediction.glob("*.nii.gz"))[0]
+    image = nib.Nifti1Image.from_filename(other)
+    empty = np.zeros(image.shape, np.uint8)
+    nib.Nifti1Image(empty, image.affine).to_filename(other)
+    assert main(words) == 2
+    assert "differs in predictions_sha256" in capsys.readouterr().err
