@@ -27,7 +27,7 @@ ROOMS = {
     ),
     "models": ("models",),
     "metrics": ("metrics", "postprocess"),
-    "data": ("data",),
+    "data": ("data", "dicom"),
     "weights": ("weights", "pretrained"),
     "phantom": ("phantom",),
     "paper": ("paper",),
