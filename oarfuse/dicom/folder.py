@@ -165,4 +165,6 @@ def _listed(series: dict[str, list[Slice]]) -> str:
 def _described(uid: str, slices: Iterable[Slice]) -> str:
     slices = list(slices)
     title = slices[0].header.get("SeriesDescription") or "without description"
-    return f"{uid or 'one without UID'} ({title}, {len(slices)} slice{'s' if len(slices) > 1 else ''})"
+    return (
+        f"{uid or 'one without UID'} ({title}, {len(slices)} slice{'s' if len(slices) > 1 else ''})"
+    )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 
 from oarfuse.data.grids import Affine, is_sheared, voxel_sizes
@@ -95,6 +97,12 @@ def in_order(folder: Path, slices: list[Slice]) -> tuple[list[Slice], Planes]:
     return ordered, planes
 
 
+def in_spl_order(stored: NDArray[Any], affine: Affine) -> NDArray[Any]:
+    """Turn a (column, row, slice) array to superior, posterior, left: (D, H, W), not copied."""
+    spl = axcodes2ornt(("S", "P", "L"))
+    return np.asarray(apply_orientation(stored, ornt_transform(io_orientation(affine), spl)))
+
+
 def numbers(one: Slice, keyword: str, count: int) -> NDArray[np.float64]:
     """Return the numbers of one header field, or raise `OarfuseError` if they are not there."""
     try:
@@ -123,8 +131,8 @@ def _require_alike(first: Slice, one: Slice) -> None:
                 f"{one.path} has another {what} ({_words(mine)}) than {first.path.name} "
                 f"({_words(theirs)}): move slices that do not belong to the CT elsewhere."
             )
-    mine, theirs = (str(s.header.get("FrameOfReferenceUID", "")) for s in (one, first))
-    if mine != theirs:
+    frames = {str(s.header.get("FrameOfReferenceUID", "")) for s in (one, first)}
+    if len(frames) > 1:
         raise OarfuseError(
             f"{one.path} has another frame of reference than {first.path.name}, so that their "
             "places cannot be compared: move slices that do not belong to the CT elsewhere."

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pydicom
-from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 
 from oarfuse.data.grids import Affine, voxel_sizes
 from oarfuse.data.nifti import NiftiVolume, as_ct
 from oarfuse.dicom.folder import DAMAGED, Slice, ct_slices, damaged, read_file
-from oarfuse.dicom.grid import Planes, in_order, numbers
+from oarfuse.dicom.grid import Planes, in_order, in_spl_order, numbers
 from oarfuse.errors import OarfuseError
-
-_SPL = axcodes2ornt(("S", "P", "L"))
 
 
 @dataclass(frozen=True)
@@ -78,12 +74,11 @@ def read_series(
         _check_values(one)
     affine = planes.affine
     array = _hounsfield(slices)  # (slice, row, column)
-    turn = ornt_transform(io_orientation(affine), _SPL)
-    turned = apply_orientation(array.transpose(2, 1, 0), turn)
-    sizes = voxel_sizes(affine)
-    d, h, w = (float(sizes[np.flatnonzero(turn[:, 0] == axis)[0]]) for axis in range(3))
-    header = _nifti_header((len(slices), *array.shape[1:])[::-1], array.dtype, affine)
-    volume = NiftiVolume(turned.copy(order="C"), (d, h, w), affine, header, folder)
+    turned = in_spl_order(array.transpose(2, 1, 0), affine).copy(order="C")
+    header = _nifti_header(array.shape[::-1], array.dtype, affine)
+    volume = NiftiVolume(turned, (1.0, 1.0, 1.0), affine, header, folder)
+    d, h, w = (float(size) for size in voxel_sizes(volume.array_affine))
+    volume = replace(volume, spacing_mm=(d, h, w))
     uids = tuple(str(one.header.SOPInstanceUID) for one in slices)
     return as_ct(volume), SeriesHeaders(slices[0].header, uids, planes)
 
@@ -135,20 +130,15 @@ def _pixels(one: Slice, shape: tuple[int, int]) -> NDArray[Any]:
     """Read and decompress the pixels of one file, (row, column), as they are stored."""
     dataset = read_file(one.path, pixels=True)
     try:
-        with warnings.catch_warnings():
-            # A warning of the decoder means that it went on over a damaged place.
-            warnings.simplefilter("error", UserWarning)
-            pixels = dataset.pixel_array
-    except (*DAMAGED, UserWarning) as error:
+        pixels = dataset.pixel_array
+    except DAMAGED as error:
         raise damaged(one.path, error) from error
     if pixels.shape != shape:
         raise damaged(one.path, ValueError(f"it holds {pixels.shape} pixels, not {shape}"))
     return pixels
 
 
-def _nifti_header(
-    shape: tuple[int, ...], dtype: np.dtype[Any], affine: Affine
-) -> nib.Nifti1Header:
+def _nifti_header(shape: tuple[int, ...], dtype: np.dtype[Any], affine: Affine) -> nib.Nifti1Header:
     """The header that a NIfTI file of the series would have."""
     header = nib.Nifti1Header()
     header.set_data_dtype(dtype)

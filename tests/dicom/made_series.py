@@ -35,7 +35,7 @@ LYING: dict[str, tuple[float, ...]] = {
 
 def body(shape: tuple[int, int, int] = (6, 24, 30)) -> NDArray[np.int16]:
     """A round body with a bone in it and noise, in HU; (slice, row, column)."""
-    slices, rows, columns = shape
+    _, rows, columns = shape
     y, x = np.mgrid[:rows, :columns]
     away = np.hypot((y - rows / 2) / (rows / 2.4), (x - columns / 2) / (columns / 2.4))
     plane = np.select([away < 0.2, away < 1], [700, 40], -1000)
