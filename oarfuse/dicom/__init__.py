@@ -1,7 +1,7 @@
 """DICOM in and out: CT series from a folder, contours as an RTSTRUCT beside them.
 
-Needs the extra: ``pip install 'oarfuse[dicom]'``. Names are imported when they are first used, so that
-without it there is one sentence; `oarfuse.dicom.sniff.holds_dicom` does without it.
+Needs the extra: ``pip install 'oarfuse[dicom]'``. Names are imported when they are first used, so
+that there is one sentence without it; `oarfuse.dicom.sniff.holds_dicom` does without it.
 """
 
 from __future__ import annotations

@@ -138,8 +138,8 @@ def check_has_uids(volume: NiftiVolume, headers: SeriesHeaders) -> None:
     if missing:
         raise OarfuseError(
             f"{volume.path} lacks the {missing[0]}, by which contours refer to their series "
-            "(blanked to hide the patient?): write the labels as NIfTI, or give the series with its "
-            "UIDs."
+            "(blanked to hide the patient?): write the labels as NIfTI, or give the series with "
+            "its UIDs."
         )
 
 
