@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import (
     CTImageStorage,
     EnhancedCTImageStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
     LegacyConvertedEnhancedCTImageStorage,
     MediaStorageDirectoryStorage,
 )
@@ -36,6 +40,14 @@ DAMAGED = (
     ValueError,
     struct.error,
 )
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Keep pydicom's warnings about a faulty file back: it gets one sentence, and ours."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
+        yield
 
 
 @dataclass(frozen=True)
@@ -117,15 +129,20 @@ def _read_headers(folder: Path) -> list[Slice]:
 
 
 def read_file(path: Path, *, pixels: bool) -> pydicom.Dataset:
-    """Read one DICOM file, with or without its pixels; its first 132 bytes may be left out.
+    """Read one DICOM file, with or without its pixels.
 
-    Where its class and its own UID were blanked, they are taken from the file's meta information.
+    The preamble and the meta information after it may be left out, as some programs do. Where the
+    file's class and its own UID were blanked, they are taken from the meta information.
     """
     try:
-        # `force`: some programs leave out the preamble, and `is_dicom` has looked already.
+        # `force`: what is no DICOM at all gets its sentence below.
         dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
     except DAMAGED as error:
         raise damaged(path, error) from error
+    if not dataset.file_meta.get("TransferSyntaxUID"):
+        implicit = dataset.original_encoding[0]
+        plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        dataset.file_meta.TransferSyntaxUID = plain
     for keyword in ("SOPClassUID", "SOPInstanceUID"):
         if not dataset.get(keyword):
             meta = dataset.file_meta.get(f"MediaStorage{keyword}")

@@ -14,7 +14,7 @@ from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian, RTStructureSetSt
 import oarfuse
 from oarfuse.data.nifti import NiftiVolume, in_file_order
 from oarfuse.dicom.contours import Polygon, mask_to_polygons, polygons_to_mask
-from oarfuse.dicom.folder import DAMAGED, damaged, read_file
+from oarfuse.dicom.folder import DAMAGED, damaged, one_sentence, read_file
 from oarfuse.dicom.grid import LPS_TO_RAS, Planes, in_spl_order
 from oarfuse.dicom.series import SeriesHeaders
 from oarfuse.errors import OarfuseError
@@ -112,6 +112,7 @@ def write_rtstruct(
         dataset.save_as(temporary, enforce_file_format=True)
 
 
+@one_sentence()
 def check_is_ours(path: str | Path) -> None:
     """Raise `OarfuseError` if `path` cannot be an RTSTRUCT, or holds a file of somebody else's."""
     path = Path(path)
@@ -236,6 +237,7 @@ def _to_patient(polygon: NDArray[np.float64], planes: Planes, index: int) -> NDA
     return planes.origins[index] + polygon @ inside
 
 
+@one_sentence()
 def read_rtstruct_masks(path: str | Path, volume: NiftiVolume) -> NDArray[np.uint8]:
     """Read the contours of an RTSTRUCT as a label map on the grid of a series.
 

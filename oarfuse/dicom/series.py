@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from oarfuse.data.grids import Affine, voxel_sizes
 from oarfuse.data.nifti import NiftiVolume, as_ct
-from oarfuse.dicom.folder import DAMAGED, Slice, ct_slices, damaged, read_file
+from oarfuse.dicom.folder import DAMAGED, Slice, ct_slices, damaged, one_sentence, read_file
 from oarfuse.dicom.grid import Planes, in_order, in_spl_order, numbers
 from oarfuse.errors import OarfuseError
 
@@ -37,6 +37,7 @@ class SeriesHeaders:
     planes: Planes
 
 
+@one_sentence()
 def read_series(
     folder: str | Path, *, series_uid: str | None = None
 ) -> tuple[NiftiVolume, SeriesHeaders]:
