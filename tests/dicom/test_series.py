@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import gdcm
-import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -145,7 +145,7 @@ def transfer(path: Path, syntax: int) -> None:
 @pytest.mark.parametrize("syntax", SYNTAXES)
 @pytest.mark.parametrize("signed", [False, True])
 def test_transfer_syntaxes(tmp_path: Path, syntax: str, signed: bool) -> None:
-    kind = {"intercept": 0, "PixelRepresentation": 1} if signed else {}
+    kind: dict[str, Any] = {"intercept": 0, "PixelRepresentation": 1} if signed else {}
     made = write_series(tmp_path, **kind)
     for path in tmp_path.iterdir():
         transfer(path, SYNTAXES[syntax])
@@ -215,10 +215,9 @@ def test_labels_go_into_a_nifti_on_the_series_grid(tmp_path: Path) -> None:
         labels = (volume.array > 300).astype(np.uint8)
         path = tmp_path / f"{lying}.nii.gz"
         write_labels_like(path, labels, volume)
-        back = read_nifti(path)
+        back = read_nifti(path)  # refuses a file that is not in mm, or contradicts itself
         np.testing.assert_array_equal(back.array, labels)
         np.testing.assert_allclose(back.affine, volume.affine, atol=1e-4)
-        assert nib.load(path).header.get_xyzt_units()[0] == "mm"
 
 
 def test_blanked_class_and_uids_are_read(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -34,7 +35,7 @@ def fails(folder: Path, *words: str, **options: str) -> str:
     return said
 
 
-def put(**fields: object) -> Change:
+def put(**fields: Any) -> Change:
     """Set fields of the third slice."""
 
     def change(slice_: Dataset, number: int) -> None:
@@ -101,7 +102,7 @@ def test_localizers_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "fields", [{"SOPClassUID": EnhancedCTImageStorage}, {"NumberOfFrames": 6}], ids=str
 )
-def test_many_slices_in_one_file(tmp_path: Path, fields: dict[str, object]) -> None:
+def test_many_slices_in_one_file(tmp_path: Path, fields: dict[str, Any]) -> None:
     write_series(tmp_path, body((1, 24, 30)), **fields)
     fails(tmp_path, "enhanced CT", "dcm2niix")
 
@@ -176,7 +177,7 @@ def test_a_slice_beside_the_others(tmp_path: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_slices_that_do_not_fit(tmp_path: Path, fields: dict[str, object], word: str) -> None:
+def test_slices_that_do_not_fit(tmp_path: Path, fields: dict[str, Any], word: str) -> None:
     write_series(tmp_path, change=put(**fields))
     fails(tmp_path, word, "IM002", "IM000")
 
@@ -196,7 +197,7 @@ def test_slices_that_do_not_fit(tmp_path: Path, fields: dict[str, object], word:
     ],
     ids=str,
 )
-def test_headers_that_say_too_little(tmp_path: Path, fields: dict[str, object], words: str) -> None:
+def test_headers_that_say_too_little(tmp_path: Path, fields: dict[str, Any], words: str) -> None:
     write_series(tmp_path, change=put(**fields))
     fails(tmp_path, words, "IM002")
 
@@ -210,7 +211,7 @@ def test_headers_that_say_too_little(tmp_path: Path, fields: dict[str, object], 
     ],
     ids=str,
 )
-def test_places_that_cannot_be(tmp_path: Path, fields: dict[str, object], words: str) -> None:
+def test_places_that_cannot_be(tmp_path: Path, fields: dict[str, Any], words: str) -> None:
     write_series(tmp_path, **fields)
     fails(tmp_path, words)
 
