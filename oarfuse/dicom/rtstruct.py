@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 import oarfuse
@@ -37,6 +39,7 @@ _OPTIONAL = (
     *("DeidentificationMethod", "PatientAge", "PatientSize", "PatientWeight"),
     *("StudyDescription", "TimezoneOffsetFromUTC"),
 )
+_POINTS = Tag("ContourData")
 # How far from a slice its contours may lie, in the share of the slices' distance.
 _OFF_PLANE = 0.25
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
@@ -224,8 +227,7 @@ def _outlined(organ: Organ, stored: NDArray[Any], headers: SeriesHeaders) -> Dat
             contour.ContourGeometricType = "CLOSED_PLANAR"
             contour.NumberOfContourPoints = len(polygon)
             contour.ContourNumber = len(contours) + 1
-            points = _to_patient(polygon, headers.planes, index)
-            contour.ContourData = [f"{value:.4f}" for value in points.ravel()]
+            _set_points(contour, _to_patient(polygon, headers.planes, index))
             contours.append(contour)
     outlined.ContourSequence = contours
     return outlined
@@ -290,7 +292,7 @@ def _by_slice(
     inverse = np.linalg.inv(LPS_TO_RAS @ volume.affine)
     found: dict[int, list[Polygon]] = {}
     for contour in region.get("ContourSequence") or ():
-        points = np.asarray(contour.ContourData, np.float64).reshape(-1, 3)
+        points = _points_of(contour)
         places = points @ inverse[:3, :3].T + inverse[:3, 3]  # (points, 3): column, row, slice
         index = round(float(places[0, 2]))
         if not 0 <= index < slices or np.abs(places[:, 2] - index).max() > _OFF_PLANE:
@@ -300,6 +302,24 @@ def _by_slice(
             )
         found.setdefault(index, []).append(places[:, :2])
     return found
+
+
+def _set_points(contour: Dataset, points: NDArray[np.float64]) -> None:
+    """Put places in mm, (points, 3), into a contour: as text, with 4 decimals.
+
+    As bytes, since pydicom would look at each number on its own, for most of a file's minutes.
+    """
+    text = "\\".join(f"{value:.4f}" for value in points.ravel().tolist()).encode()
+    text += b" " * (len(text) % 2)
+    contour[_POINTS] = RawDataElement(_POINTS, "DS", len(text), text, 0, True, True)
+
+
+def _points_of(contour: Dataset) -> NDArray[np.float64]:
+    """The places of a contour in mm, (points, 3); from the bytes, as `_set_points`."""
+    text = contour.get_item(_POINTS).value
+    if isinstance(text, bytes):
+        text = text.rstrip(b" \0").split(b"\\")
+    return np.asarray(text, np.float64).reshape(-1, 3)
 
 
 def _ascii(text: str, length: int) -> str:
