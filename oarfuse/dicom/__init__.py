@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING, Any
 from oarfuse.errors import OarfuseError
 
 if TYPE_CHECKING:
-    from oarfuse.dicom.rtstruct import check_is_ours, read_rtstruct_masks, write_rtstruct
+    from oarfuse.dicom.rtstruct import (
+        check_has_uids,
+        check_is_ours,
+        read_rtstruct_masks,
+        write_rtstruct,
+    )
     from oarfuse.dicom.series import SeriesHeaders, read_series
 
 _HOMES = {
     "SeriesHeaders": "series",
+    "check_has_uids": "rtstruct",
     "check_is_ours": "rtstruct",
     "read_rtstruct_masks": "rtstruct",
     "read_series": "series",
@@ -27,6 +33,7 @@ _EXTRA = ("contourpy", "gdcm", "pydicom")
 
 __all__ = [
     "SeriesHeaders",
+    "check_has_uids",
     "check_is_ours",
     "read_rtstruct_masks",
     "read_series",

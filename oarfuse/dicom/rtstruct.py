@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
-import oarfuse
 from oarfuse.data.nifti import NiftiVolume, in_file_order
 from oarfuse.dicom.contours import Polygon, mask_to_polygons, polygons_to_mask
 from oarfuse.dicom.folder import DAMAGED, damaged, one_sentence, read_file
@@ -104,7 +104,7 @@ def write_rtstruct(
         )
     dataset = _general(headers)
     missing = ", ".join(organ.title for organ in spec.organs if organ.label not in found)
-    said = [f"{WARNING} {oarfuse.__version__}", note, missing and f"Without voxels: {missing}"]
+    said = [f"{WARNING} {version(MAKER)}", note, missing and f"Without voxels: {missing}"]
     dataset.StructureSetDescription = _ascii(". ".join(filter(None, said)) + ".", 1024)
     dataset.ReferencedFrameOfReferenceSequence = [_reference(headers)]
     stored = in_file_order(labels_spl, volume.affine)  # (column, row, slice)
@@ -167,7 +167,7 @@ def _general(headers: SeriesHeaders) -> Dataset:
     dataset.SeriesDescription = WARNING
     dataset.OperatorsName = None
     dataset.Manufacturer = dataset.ManufacturerModelName = MAKER
-    dataset.SoftwareVersions = oarfuse.__version__
+    dataset.SoftwareVersions = version(MAKER)
     dataset.StructureSetLabel, dataset.StructureSetName = MAKER, WARNING
     for what in ("InstanceCreation", "Series", "StructureSet"):
         setattr(dataset, f"{what}Date", now.strftime("%Y%m%d"))
@@ -203,7 +203,7 @@ def _region(organ: Organ, headers: SeriesHeaders) -> Dataset:
     region.ReferencedFrameOfReferenceUID = headers.first.FrameOfReferenceUID
     region.ROIDescription = WARNING
     region.ROIGenerationAlgorithm = "AUTOMATIC"
-    region.ROIGenerationDescription = f"{MAKER} {oarfuse.__version__}"
+    region.ROIGenerationDescription = f"{MAKER} {version(MAKER)}"
     return region
 
 

@@ -16,8 +16,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RTStructureSetStorage
 
 from oarfuse.data import NiftiVolume, read_nifti, write_labels_like
-from oarfuse.dicom import read_series
+from oarfuse.dicom import check_has_uids, read_series
 from oarfuse.dicom.sniff import holds_dicom
+from oarfuse.errors import OarfuseError
 from tests.dicom.made_series import LYING, body, write_series
 
 REAL = Path(
@@ -250,3 +251,5 @@ def test_a_real_compressed_series_is_read_as_simpleitk_does() -> None:
     assert volume.array.shape == (20, 512, 512)
     assert headers.first.file_meta.TransferSyntaxUID.is_compressed
     assert_as_simpleitk(volume, REAL)
+    with pytest.raises(OarfuseError, match="lacks the StudyInstanceUID"):
+        check_has_uids(volume, headers)  # its anonymiser emptied them
