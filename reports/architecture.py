@@ -27,7 +27,7 @@ ROOMS = {
     ),
     "models": ("models",),
     "metrics": ("metrics", "postprocess"),
-    "data": ("data",),
+    "data": ("data", "dicom"),
     "sample": ("sample",),
     "weights": ("weights",),
     "phantom": ("phantom",),

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 CONDA = {
     "torch": "pytorch",
     "matplotlib": "matplotlib-base",
+    "python-gdcm": "gdcm",
     "simpleitk": "simpleitk",
     "snakemake": "snakemake-minimal",
 }
