@@ -36,8 +36,8 @@ def collect(output: Path, data: Path) -> list[Path]:
         evaluate(folder / WEIGHTS, data, "validation", scores)
         target = RESULTS / weights.stem
         target.mkdir(parents=True, exist_ok=True)
-        records = [*folder.glob("*.json"), *folder.glob("*.csv")]
-        for path in [*(scores / name for name in SCORES), *records]:
+        kept = [*folder.glob("*.json"), *folder.glob("*.csv")]
+        for path in [*(scores / name for name in SCORES), *kept]:
             shutil.copyfile(path, target / path.name)
         written.append(target)
     return written
