@@ -9,12 +9,16 @@ from oarfuse.errors import OarfuseError
 
 @dataclass(frozen=True)
 class Organ:
-    """One organ: field name, title for people, label value, and its colour everywhere."""
+    """One organ: field name, title for people, label value, and its colour everywhere.
+
+    `seen_ml` is the least and greatest volume in the data set's train and validation patients.
+    """
 
     name: str
     title: str
     label: int
     color: str
+    seen_ml: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,11 @@ OPENKBP = DatasetSpec(
     name="openkbp",
     title="OpenKBP",
     organs=(
-        Organ("brainstem", "Brainstem", 1, "#E69F00"),
-        Organ("spinal_cord", "Spinal cord", 2, "#56B4E9"),
-        Organ("right_parotid", "Right parotid", 3, "#009E73"),
-        Organ("left_parotid", "Left parotid", 4, "#CC79A7"),
-        Organ("mandible", "Mandible", 5, "#F0E442"),
+        Organ("brainstem", "Brainstem", 1, "#E69F00", (6.5, 50.0)),
+        Organ("spinal_cord", "Spinal cord", 2, "#56B4E9", (5.3, 50.7)),
+        Organ("right_parotid", "Right parotid", 3, "#009E73", (5.2, 77.5)),
+        Organ("left_parotid", "Left parotid", 4, "#CC79A7", (10.0, 80.4)),
+        Organ("mandible", "Mandible", 5, "#F0E442", (29.1, 111.8)),
     ),
     window_hu=(-160.0, 400.0),
     mirror_pairs=((3, 4),),

@@ -1,15 +1,18 @@
-"""From a CT in a file or in memory to its labels, on the CT's own grid. Not for clinical use."""
+"""From a CT in a file, a DICOM series or memory to its labels. Not for clinical use."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
-from oarfuse.data.grids import obliquity
 from oarfuse.data.label_files import check_is_ours, marked
 from oarfuse.data.nifti import (
     NiftiVolume,
@@ -20,13 +23,18 @@ from oarfuse.data.nifti import (
     write_image,
 )
 from oarfuse.devices import choose_device, choose_precision
+from oarfuse.dicom.sniff import holds_dicom
+from oarfuse.doubts import about_the_ct, about_the_labels, volumes_ml
 from oarfuse.errors import OarfuseError
 from oarfuse.files import check_output_file
 from oarfuse.inference import check_options, predict_any_spacing
-from oarfuse.weights import find_weights, load_weights
+from oarfuse.weights import ModelInfo, find_weights, load_weights
 
-# A CT turned further than this (degrees) gets a warning: augmentation showed the networks less.
-MOST_OBLIQUE = 15.0
+if TYPE_CHECKING:
+    from oarfuse.dicom import SeriesHeaders
+
+_NIFTI = (".nii", ".nii.gz")
+_NOT_CLINICAL = "not for clinical use"
 
 
 def predict(
@@ -41,11 +49,14 @@ def predict(
 ) -> nib.Nifti1Image:
     """Segment a CT and return its labels on its own grid. Not for clinical use.
 
+    Warns of a CT that is turned or of a foreign spacing, of an organ that was not found, and of
+    one whose size no patient of the data set has.
+
     Parameters
     ----------
     image
-        A CT in HU of any orientation and spacing: a NIfTI file, or an image of nibabel's. One that
-        is turned by more than `MOST_OBLIQUE` degrees gets a warning.
+        A CT in HU of any orientation and spacing: a NIfTI file, a folder with a DICOM series, or
+        an image of nibabel's.
     weights
         A ``.safetensors`` file, or a name of `oarfuse.pretrained_names`.
     largest_component
@@ -70,62 +81,183 @@ def predict(
         If a file is missing or damaged, the CT is no 3D volume in HU, the weights cannot do what
         is asked, or the network's scores are not finite.
     """
-    path = find_weights(weights)
-    chosen = choose_device(device)
-    choose_precision(precision, chosen.type)
-    model, info = load_weights(path)
-    for warning in check_options(model, info, mirror=mirror, adapt_steps=adapt_steps):
-        warnings.warn(warning, stacklevel=2)
-    ct = _read(image)
-    note = ""
-    angle = obliquity(ct.affine)
-    if angle > MOST_OBLIQUE:
-        note = f"CT turned by {angle:.0f} degrees, labels may be wrong"
-        warnings.warn(
-            f"{ct.path} is turned by {angle:.0f} degrees against the patient's axes, further than "
-            "the networks know: look at the labels, or resample the CT to straight axes first.",
-            stacklevel=2,
-        )
-    labels = predict_any_spacing(
-        model,
-        ct.array,
-        ct.spacing_mm,
-        info,
+    network = _load(weights, mirror, device, precision, adapt_steps)
+    ct, _ = _read(image)
+    labels, note = _segment(
+        *network,
+        ct,
         largest_component=largest_component,
         mirror=mirror,
-        device=chosen,
+        device=device,
         precision=precision,
         adapt_steps=adapt_steps,
     )
     return labels_image(labels, ct, note=marked(note))
 
 
-def _read(image: str | Path | nib.Nifti1Image) -> NiftiVolume:
-    if isinstance(image, str | Path):
-        return read_ct(image)
-    if isinstance(image, nib.Nifti1Image):
-        return as_ct(parse_nifti(image.to_bytes(), Path(image.get_filename() or "the image")))
-    raise OarfuseError(
-        f"image is a {type(image).__name__}: give the path of a NIfTI file, or a Nifti1Image."
-    )
-
-
 def predict_file(
-    weights: str | Path, source: str | Path, output: str | Path, **options: Any
+    weights: str | Path,
+    source: str | Path,
+    output: str | Path,
+    *,
+    series_uid: str | None = None,
+    tell_volumes: Callable[[Path, dict[str, float]], None] | None = None,
+    **options: Any,
 ) -> Path:
-    """Segment a CT in a NIfTI file and write the labels on that file's own grid and affine.
+    """Segment one CT and write its labels; the output's name says in which form.
 
-    `source`, `weights` and `options` are those of `predict`; what it warns of a CT stands in the
-    ``descrip`` of the labels' header too. An `output` that is there is replaced if this kit wrote
-    it, and refused otherwise.
+    Parameters
+    ----------
+    weights, **options
+        As for `predict`.
+    source
+        A NIfTI file, or a folder with a DICOM series.
+    output
+        ``.nii`` or ``.nii.gz``: labels on the source's own grid and affine. ``.dcm``: an RTSTRUCT
+        that belongs to the DICOM series. What is there is replaced if this kit wrote it, and
+        refused otherwise.
+    series_uid
+        Which series of the folder, where it holds several.
+    tell_volumes
+        Called with `source` and each organ's volume in ml.
 
     Raises
     ------
     OarfuseError
         As `predict`, or if the output is not this kit's; that is checked before all else.
     """
-    path = find_weights(weights)
+    path, output = find_weights(weights), Path(output)
     check_output_file(output, reads=(source, path))
-    check_is_ours(output)
-    write_image(Path(output), predict(source, path, **options))
-    return Path(output)
+    contours = output.suffix.lower() == ".dcm"
+    if contours:
+        from oarfuse.dicom import check_has_uids, write_rtstruct
+        from oarfuse.dicom import check_is_ours as check_is_our_rtstruct
+
+        check_is_our_rtstruct(output)
+    else:
+        check_is_ours(output)
+    network = _load(path, **_asked(options))
+    ct, headers = _read(source, series_uid)
+    if contours:
+        if headers is None:
+            raise OarfuseError(
+                f"{source} is no DICOM series, so that there is nothing that an RTSTRUCT could "
+                "belong to: end --output with .nii.gz."
+            )
+        check_has_uids(ct, headers)
+    labels, note = _segment(*network, ct, **options)
+    if tell_volumes is not None:
+        tell_volumes(Path(source), volumes_ml(labels, ct.spacing_mm, network[1].spec))
+    if contours:
+        assert headers is not None
+        write_rtstruct(output, labels, ct, headers, network[1].spec, note=note)
+    else:
+        write_image(output, labels_image(labels, ct, note=marked(note)))
+    return output
+
+
+def predict_folder(
+    weights: str | Path, source: str | Path, output: str | Path, **options: Any
+) -> list[Path]:
+    """Segment each case of a folder: its NIfTI files, and its folders that hold a DICOM series.
+
+    Writes ``<case>.nii.gz`` for each into `output`, which is made if it is not there.
+
+    Returns
+    -------
+    The files, in the cases' order.
+
+    Raises
+    ------
+    OarfuseError
+        If there is no case, or, when all others are done, naming each that failed and why.
+    """
+    cases = cases_of(source)
+    written, failed = [], []
+    for name, path in cases.items():
+        try:
+            written.append(predict_file(weights, path, Path(output) / f"{name}.nii.gz", **options))
+        except OarfuseError as error:
+            failed.append(str(error))
+    if failed:
+        raise OarfuseError(f"{len(failed)} of {len(cases)} cases failed. " + " ".join(failed))
+    return written
+
+
+def cases_of(source: str | Path) -> dict[str, Path]:
+    """Return the cases of a folder, name to NIfTI file or DICOM folder, in the names' order."""
+    found: dict[str, Path] = {}
+    for path in sorted(Path(source).iterdir()):
+        if path.is_dir() and holds_dicom(path):
+            name = path.name
+        elif path.name.endswith(_NIFTI):
+            name = path.name.removesuffix(".gz").removesuffix(".nii")
+        else:
+            continue
+        if name in found:
+            raise OarfuseError(
+                f"{path} and {found[name]} have one name, so that their labels would too: "
+                "rename one."
+            )
+        found[name] = path
+    if not found:
+        raise OarfuseError(
+            f"{source} holds no CT: give a folder of .nii.gz files, of folders with a DICOM "
+            "series each, or the DICOM series itself."
+        )
+    return found
+
+
+def is_folder_of_cases(source: str | Path) -> bool:
+    """Whether a path is a folder of cases and not one CT."""
+    return Path(source).is_dir() and not holds_dicom(source)
+
+
+def _asked(options: dict[str, Any]) -> dict[str, Any]:
+    asked = {"mirror": False, "device": None, "precision": "auto", "adapt_steps": 0}
+    return {name: options.get(name, value) for name, value in asked.items()}
+
+
+def _load(
+    weights: str | Path,
+    mirror: bool,
+    device: str | torch.device | None,
+    precision: str,
+    adapt_steps: int,
+) -> tuple[nn.Module, ModelInfo]:
+    """Load a network that can do what is asked on this machine."""
+    choose_precision(precision, choose_device(device).type)
+    model, info = load_weights(find_weights(weights))
+    for warning in check_options(model, info, mirror=mirror, adapt_steps=adapt_steps):
+        warnings.warn(warning, stacklevel=3)
+    return model, info
+
+
+def _read(
+    image: str | Path | nib.Nifti1Image, series_uid: str | None = None
+) -> tuple[NiftiVolume, SeriesHeaders | None]:
+    if isinstance(image, nib.Nifti1Image):
+        return as_ct(parse_nifti(image.to_bytes(), Path(image.get_filename() or "the image"))), None
+    if not isinstance(image, str | Path):
+        raise OarfuseError(
+            f"image is a {type(image).__name__}: give the path of a CT, or a Nifti1Image."
+        )
+    if Path(image).is_dir():
+        from oarfuse.dicom import read_series
+
+        return read_series(image, series_uid=series_uid)
+    return read_ct(image), None
+
+
+def _segment(
+    model: nn.Module, info: ModelInfo, ct: NiftiVolume, **options: Any
+) -> tuple[NDArray[np.uint8], str]:
+    """Return labels on the CT's grid and a note on what is unusual; warn of it, too."""
+    doubts = about_the_ct(ct, info)
+    for sentence in doubts.values():
+        warnings.warn(sentence, stacklevel=4)
+    labels = predict_any_spacing(model, ct.array, ct.spacing_mm, info, **options)
+    more = about_the_labels(labels, ct, info.spec)
+    for sentence in more.values():
+        warnings.warn(sentence, stacklevel=4)
+    return labels, "; ".join([_NOT_CLINICAL, *doubts, *more])

@@ -32,7 +32,7 @@ ROOMS = {
     "weights": ("weights",),
     "phantom": ("phantom",),
     "paper": ("paper",),
-    "prediction": ("windows", "inference", "other_grids", "prediction"),
+    "prediction": ("windows", "inference", "other_grids", "doubts", "prediction"),
     "training": ("losses", "steps", "patients", "runs", "training"),
     "evaluation": ("evaluation",),
     "viewing": ("viewing",),

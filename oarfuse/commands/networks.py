@@ -98,8 +98,22 @@ def _export(options: argparse.Namespace) -> None:
 def _add_predict(commands: Any) -> None:
     parser = command(commands, "predict", _predict, "Segment a CT; labels come on its own grid.")
     parser.add_argument("--weights", required=True, help=WEIGHTS)
-    parser.add_argument("--input", type=Path, required=True, help="CT in HU, .nii or .nii.gz")
-    parser.add_argument("--output", type=Path, required=True, help="label map, .nii or .nii.gz")
+    parser.add_argument(
+        "--input",
+        type=Path,
+        required=True,
+        help="CT in HU: .nii, .nii.gz, a folder with a DICOM series, or a folder of such cases",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="labels .nii or .nii.gz, contours .dcm (RTSTRUCT), or a folder for a folder of cases",
+    )
+    parser.add_argument("--series", metavar="UID", help="which of several series in the folder")
+    parser.add_argument(
+        "--volumes", action="store_true", help="also print each organ's volume in ml, as CSV"
+    )
     parser.add_argument(
         "--all-components", action="store_true", help="keep more than each organ's largest piece"
     )
@@ -107,19 +121,30 @@ def _add_predict(commands: Any) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from oarfuse.prediction import predict_file
+    from oarfuse.prediction import is_folder_of_cases, predict_file, predict_folder
 
-    written = predict_file(
-        options.weights,
-        options.input,
-        options.output,
+    def print_volumes(source: Path, volumes: dict[str, float]) -> None:
+        for organ, ml in volumes.items():
+            print(f"{source.name},{organ},{ml:.2f}")
+
+    if options.volumes:
+        print("case,organ,ml")
+    chosen: dict[str, Any] = dict(
         largest_component=not options.all_components,
         mirror=options.mirror,
         adapt_steps=options.adapt,
         device=options.device,
         precision=options.precision,
+        tell_volumes=print_volumes if options.volumes else None,
     )
-    print(written)
+    if is_folder_of_cases(options.input):
+        written = predict_folder(options.weights, options.input, options.output, **chosen)
+    else:
+        one = predict_file(
+            options.weights, options.input, options.output, series_uid=options.series, **chosen
+        )
+        written = [one]
+    print(*written, sep="\n")
 
 
 def add_inference_options(parser: argparse.ArgumentParser) -> None:
