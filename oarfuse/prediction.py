@@ -257,7 +257,8 @@ def _segment(
     for sentence in doubts.values():
         warnings.warn(sentence, stacklevel=4)
     labels = predict_any_spacing(model, ct.array, ct.spacing_mm, info, **options)
-    more = about_the_labels(labels, ct, info.spec)
+    # A network that was trained on phantoms finds no real organ, and nobody expects it.
+    more = {} if info.phantom else about_the_labels(labels, ct, info.spec)
     for sentence in more.values():
         warnings.warn(sentence, stacklevel=4)
     return labels, "; ".join([_NOT_CLINICAL, *doubts, *more])

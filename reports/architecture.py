@@ -21,6 +21,7 @@ OUTPUT = ROOT / "docs" / "figures" / "rooms.png"
 
 # From the ground up. What is not a folder of its own shares a room with its neighbours.
 ROOMS = {
+    "sample": ("sample",),
     "base": (
         *("errors", "files", "organs", "config", "devices", "provenance"),
         *("console", "interruption", "moved"),
@@ -28,7 +29,6 @@ ROOMS = {
     "models": ("models",),
     "metrics": ("metrics", "postprocess"),
     "data": ("data", "dicom"),
-    "sample": ("sample",),
     "weights": ("weights",),
     "phantom": ("phantom",),
     "paper": ("paper",),

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+DATA = "prepared folder; sample: the real patients that come with the kit"
 WEIGHTS = "a .safetensors file, or a name of oarfuse.pretrained_names()"
 
 

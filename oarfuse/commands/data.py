@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oarfuse.commands import command
+from oarfuse.commands import DATA, command
 
 if TYPE_CHECKING:
     from oarfuse.data import Manifest
@@ -73,7 +73,7 @@ def _add_fold(commands: Any) -> None:
     parser = command(
         commands, "fold", _fold, "Split a prepared folder's train and validation patients anew."
     )
-    parser.add_argument("--data", type=Path, required=True, help="prepared folder")
+    parser.add_argument("--data", type=Path, required=True, help=DATA)
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--fold", type=int, required=True, help="which one validates, from 1 on")
     parser.add_argument("--folds", type=int, default=5, help="how many there are")

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from oarfuse.commands import WEIGHTS, command, speaks
+from oarfuse.commands import DATA, WEIGHTS, command, speaks
 
 
 def add(commands: Any) -> None:
@@ -28,7 +28,7 @@ def _add_train(commands: Any) -> None:
         "Train a network; the same command resumes after a stop.",
         goes_on="checkpoint",
     )
-    parser.add_argument("--data", required=True, help="prepared folder")
+    parser.add_argument("--data", required=True, help=DATA)
     parser.add_argument("--model", required=True, help="a name of oarfuse.model_names()")
     parser.add_argument("--output", required=True, help="run folder")
     parser.add_argument(

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from oarfuse.commands import WEIGHTS, command
+from oarfuse.commands import DATA, WEIGHTS, command
 from oarfuse.commands.networks import add_inference_options
 from oarfuse.data.datasets import DATASETS
 
@@ -27,7 +27,7 @@ def _add_evaluate(commands: Any) -> None:
         goes_on="always",
     )
     parser.add_argument("--weights", required=True, help=WEIGHTS)
-    parser.add_argument("--data", type=Path, required=True, help="prepared folder")
+    parser.add_argument("--data", type=Path, required=True, help=DATA)
     parser.add_argument("--split", default="validation", choices=["train", "validation", "test"])
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--save-predictions", action="store_true", help="also write label maps")

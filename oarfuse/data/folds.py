@@ -42,8 +42,9 @@ def make_fold(
         If the folder is not completely prepared, has too few patients, the numbers make no sense,
         or `output` holds something else.
     """
-    prepared, output = Path(prepared), Path(output)
+    output = Path(output)
     manifest = load_whole_manifest(prepared)
+    prepared = manifest.folder
     if seed < 0:
         raise OarfuseError(f"seed is {seed}: give a whole number of at least 0.")
     names = sorted((case.case for case in manifest.cases if case.split != "test"), key=natural_key)

@@ -23,6 +23,7 @@ from oarfuse.data.splits import SPLITS
 from oarfuse.errors import OarfuseError
 from oarfuse.files import sha256
 from oarfuse.organs import DatasetSpec, get_spec
+from oarfuse.sample import openkbp_sample
 
 FORMAT = "oarfuse-prepared/1"
 MANIFEST = "manifest.json"
@@ -142,12 +143,16 @@ class Volume:
 def load_manifest(folder: str | Path) -> Manifest:
     """Read a prepared folder's manifest. The images stay on disk until `load_case`.
 
+    Where no folder is called ``sample``, that names the patients that come with the kit.
+
     Raises
     ------
     OarfuseError
         If there is no manifest, or it is not one of this kit's.
     """
     folder = Path(folder)
+    if folder == Path("sample") and not folder.exists():
+        folder = openkbp_sample()
     path = folder / MANIFEST
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -27,6 +27,7 @@ from benchmarks.grid import (
 from oarfuse.course.material import PHANTOM_TRAIN
 from oarfuse.models import model_names
 from oarfuse.paper.printed import paper_table
+from oarfuse.weights import pretrained_names
 from tests.helpers.openkbp_files import patient_files, write_source
 
 ROOT = Path(__file__).parents[2]
@@ -67,16 +68,25 @@ def jobs(said: str) -> dict[str, int]:
     return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
 
 
-def test_phantom_grid_runs_every_notebook_on_the_embedded_recipe(tmp_path: Path) -> None:
-    config = load("phantom.yaml")
+def test_the_course_runs_every_notebook_after_the_published_scores(tmp_path: Path) -> None:
+    config = load("course.yaml")
     lessons = sorted(path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
     assert [Path(path).name for path in config["notebooks"]["files"]] == lessons
+    assert set(config["published"]) <= set(pretrained_names())
+    (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
+    said = dry_run(tmp_path, WORKFLOW / "course.yaml", "none", "--cores", "2", "-p")
+    found = jobs(said)
+    assert (found["notebook"], found["published"]) == (len(lessons), len(config["published"]))
+    assert found["all"] + found["notebook"] + found["published"] == found["total"]
+    assert "--offer" not in said  # each notebook runs with its own defaults
+
+
+def test_phantom_grid_is_one_cell_with_the_embedded_recipe(tmp_path: Path) -> None:
+    config = load("phantom.yaml")
     recipe = {name: value for name, value in PHANTOM_TRAIN.items() if name != "model"}
     assert config["train"] == recipe | {"patch_size": list(recipe["patch_size"])}
     assert config["datasets"]["phantom"]["methods"] == [PHANTOM_TRAIN["model"]]
-    (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
     found = jobs(dry_run(tmp_path, WORKFLOW / "phantom.yaml", "none", "--cores", "2"))
-    assert found["notebook"] == len(lessons)
     assert found["train"] == found["evaluate"] == found["tables"] == 1
 
 
