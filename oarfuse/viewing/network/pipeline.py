@@ -94,8 +94,8 @@ def draw_pipeline(
         caption=(
             "One case on its way. Axial slices: the patient's right (R) is on your left; "
             f"{window_text(spec.window_hu)}. The network is drawn from the model: encoder, fusion "
-            "between the streams, decoder, with channels x voxels for one patch; I5 goes straight to "
-            "the decoder. Numbers in brackets: the notebook that explains the step."
+            "between the streams, decoder, with channels x voxels for one patch; I5 goes "
+            "straight to the decoder. Numbers in brackets: the notebook that explains the step."
         ),
         handles=organ_handles(present_organs(spec, truth)),
         headers=[0.28, 0.34],
@@ -162,8 +162,11 @@ def _draw_network(axes: Axes, stages: Sequence[Stage]) -> None:
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    style = {"arrowstyle": "-|>", "mutation_scale": 7, "color": INK}
-    axes.add_patch(FancyArrowPatch(start, end, shrinkA=0, shrinkB=0, **style))
+    axes.add_patch(
+        FancyArrowPatch(
+            start, end, arrowstyle="-|>", mutation_scale=7, color=INK, shrinkA=0, shrinkB=0
+        )
+    )
 
 
 def _box(axes: Axes, x: float, y: float, fill: str, text: str) -> None:
