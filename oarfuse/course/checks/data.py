@@ -69,7 +69,7 @@ def check_01_reader(answer: Callable[[bytes], np.ndarray] | None) -> str:
     return "Say for each stored axis which way it points, and find the loaded axis along that line."
 
 
-@exercise("Now look at it: a contour that stops early is easier to find in a table than in a mean.")
+@exercise("Now look at it: a table finds the odd contour, a picture says what is odd about it.")
 def check_01_odd(answer: str | None, table: pd.DataFrame) -> str:
     """Check whose two parotids differ most, as a ratio, in what `oarfuse.data.audit` returns."""
     right, left = table["voxels_right_parotid"], table["voxels_left_parotid"]
