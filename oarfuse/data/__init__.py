@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         public_audit_facts,
         suspicious_contours,
     )
+    from oarfuse.data.openkbp.cohort import public_cohort, public_outside_dose_mask
     from oarfuse.data.openkbp.download import download_openkbp
     from oarfuse.data.openkbp.prepare import prepare_openkbp
     from oarfuse.data.openkbp.selection import organ_files, public_organ_files
@@ -32,6 +33,8 @@ _HOMES = {
     "leaking_slices": "ct",
     "outside_dose_mask": "openkbp.audit",
     "public_audit_facts": "openkbp.audit",
+    "public_cohort": "openkbp.cohort",
+    "public_outside_dose_mask": "openkbp.cohort",
     "suspicious_contours": "openkbp.audit",
     "download_openkbp": "openkbp.download",
     "make_fold": "folds",
@@ -69,7 +72,9 @@ __all__ = [
     "prepare_openkbp",
     "prepare_synapse",
     "public_audit_facts",
+    "public_cohort",
     "public_organ_files",
+    "public_outside_dose_mask",
     "read_ct",
     "read_nifti",
     "suspicious_contours",

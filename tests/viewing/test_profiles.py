@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from oarfuse.data import public_cohort
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import OPENKBP
 from oarfuse.viewing import plot_cohort, plot_coverage, plot_slice_dsc
@@ -90,3 +91,20 @@ def test_cohort_shows_every_patient_once_for_each_organ() -> None:
     np.testing.assert_allclose(dots[0][0, 0], 500 * 2.5 * 4 * 4 / 1000)
     assert len(np.asarray(right.collections[0].get_offsets())) == 2  # two kinds of voxels
     assert any("6 cases" in text for text in texts_inside(figure))
+
+
+def test_cohort_lies_over_the_whole_data_set() -> None:
+    rows = [
+        {"case": f"pt_{n}", "spacing_d": 2.5, "spacing_h": 4.0, "spacing_w": 4.0}
+        | {f"voxels_{organ.name}": 500 + 10 * n for organ in OPENKBP.organs}
+        for n in range(3)
+    ]
+    frame, whole = pd.DataFrame(rows).set_index("case"), public_cohort()
+    figure = plot_cohort(frame, spec=OPENKBP, whole=whole)
+    left, right = figure.axes
+    ranges = [line for line in left.lines if line.get_gid() == "whole"]
+    low, high = np.asarray(ranges[4].get_xdata())
+    assert (low, high) == (whole.volumes_ml["mandible"][0], whole.volumes_ml["mandible"][-1])
+    (circles,) = [drawn for drawn in right.collections if drawn.get_gid() == "whole"]
+    assert len(np.asarray(circles.get_offsets())) == len(whole.voxels_mm)
+    assert any("133 patients" in text.replace("\n", " ") for text in texts_inside(figure))

@@ -79,6 +79,25 @@ def assert_no_overlap(figure: Any) -> None:
         assert not one.overlaps(other)
 
 
+def test_chosen_planes_fill_the_page(head: tuple[np.ndarray, np.ndarray]) -> None:
+    image, labels = head
+    figure = show_planes(
+        image,
+        labels,
+        spacing_mm=SPACING,
+        spec=OPENKBP,
+        crop="none",
+        planes=("coronal", "sagittal"),
+    )
+    titles = [axes.get_title().split(",")[0] for axes in figure.axes]
+    assert titles == ["Coronal", "Sagittal"]
+    one, other = (axes.get_position().height for axes in figure.axes)
+    assert one == pytest.approx(other)
+    assert_no_overlap(figure)
+    with pytest.raises(OarfuseError, match="no plane named 'oblique'"):
+        show_planes(image, spacing_mm=SPACING, spec=OPENKBP, planes=("oblique",))
+
+
 def test_planes_have_true_proportions(head: tuple[np.ndarray, np.ndarray]) -> None:
     image, labels = head
     figure = show_planes(image, labels, spacing_mm=SPACING, spec=OPENKBP, crop="none")

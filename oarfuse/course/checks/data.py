@@ -1,20 +1,24 @@
-"""Checks for notebook 01: positions, orientation, volumes, sides, overlaps."""
+"""Checks for notebook 01: positions, orientation, odd contours, sides, overlaps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oarfuse.course.checks.common import close, exercise, number_hint, row_hint
+from oarfuse.course.checks.common import exercise, number_hint, word_hint
 from oarfuse.data.openkbp.sparse_csv import SHAPE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "check_01_ceiling",
     "check_01_flat_index",
+    "check_01_odd",
+    "check_01_reader",
     "check_01_sides",
-    "check_01_turned",
-    "check_01_volume",
 ]
 
 
@@ -32,33 +36,55 @@ def check_01_flat_index(answer: int | None, voxel: tuple[int, int, int]) -> str:
 
 
 @exercise("One axis flips, and all three change places.")
-def check_01_turned(answer: Sequence[int] | None, voxel: tuple[int, int, int]) -> str:
-    """Check the index (d, h, w) that a stored voxel (a, b, c) has in a loaded volume."""
-    a, b, c = voxel
-    unturned = "The axes are right, but one of them points the other way: superior comes first now."
-    hints = {
-        (c, a, b): unturned,
-        (SHAPE[2] - c, a, b): "Almost: of 128 slices the last has the index 127.",
-        voxel: "That is the place in the stored array. A loaded volume has the axes S, P, L.",
-        None: "Say for each stored axis which way it points, and find the loaded axis along that "
-        "line.",
+def check_01_reader(answer: Callable[[bytes], np.ndarray] | None) -> str:
+    """Check a function from a mask file's bytes to its mask (D, H, W), as `load_case` turns it.
+
+    It is tried on a file of three voxels that no exchange of axes leaves in place.
+    """
+    assert answer is not None
+    voxels = [(3, 20, 100), (3, 21, 100), (90, 64, 5)]  # (a, b, c)
+    stored = np.zeros(SHAPE, bool)
+    stored[tuple(np.transpose(voxels))] = True
+    rows = "".join(f"{np.ravel_multi_index(voxel, SHAPE)},\n" for voxel in voxels)
+    try:
+        found = np.asarray(answer(f",data\n{rows}".encode()))
+    except Exception as error:
+        return f"Your function stops with: {type(error).__name__}: {error}"
+    if found.shape != SHAPE:
+        return f"It returns the shape {found.shape}: make a volume of 128 x 128 x 128 first."
+    turned = stored.transpose(2, 0, 1)
+    known = {
+        "": turned[::-1],
+        "The axes are right, but one of them points the other way: superior comes first now.": (
+            turned
+        ),
+        "That is the stored order (a, b, c). A loaded volume has the axes S, P, L.": stored,
+        "You let the first axis run fastest. In C order the last axis does.": stored.T,
     }
-    return row_hint(answer, (SHAPE[2] - 1 - c, a, b), hints)
+    for hint, mask in known.items():
+        if np.array_equal(found.astype(bool), mask):
+            return hint
+    if found.astype(bool).sum() != len(voxels):
+        return "It marks another number of voxels than the file lists: only the header is no row."
+    return "Say for each stored axis which way it points, and find the loaded axis along that line."
 
 
-@exercise("Volumes compare; voxel counts do not.")
-def check_01_volume(answer: float | None, voxels: int, spacing_mm: Sequence[float]) -> str:
-    """Check an organ's volume in ml from its voxel count and the voxel size in mm."""
-    right = voxels * float(np.prod(spacing_mm)) / 1000
-    if close(answer, right, 0.01 * right):
-        return ""
-    if close(answer, right * 1000, right):
-        return "That is in mm³. How many of them make one ml?"
-    if close(answer, voxels / 1000, 1e-6) or close(answer, voxels, 0.5):
-        return "You counted voxels as if each were 1 mm³ or 1 ml: use the voxel size."
-    if any(close(answer, right / side, 1e-3 * right) for side in spacing_mm):
-        return "One of the three sides of the voxel is missing."
-    return "A voxel is a box: its volume is the product of its three sides. 1 ml is 1 cm³."
+@exercise("Now look at it: a table finds the odd contour, a picture says what is odd about it.")
+def check_01_odd(answer: str | None, table: pd.DataFrame) -> str:
+    """Check whose two parotids differ most, as a ratio, in what `oarfuse.data.audit` returns."""
+    right, left = table["voxels_right_parotid"], table["voxels_left_parotid"]
+    ratio = np.maximum(right / left, left / right)
+    hints = {
+        None: "Divide the larger gland of each patient by the smaller, and take the largest ratio.",
+        str(ratio.idxmin()): "That patient's glands are the most alike of all.",
+        str((right + left).idxmax()): "Both of that patient's glands are large: are they unequal?",
+        str((right - left).abs().idxmax()): (
+            "The largest difference in voxels belongs to large glands: how many times as large is "
+            "one as the other?"
+        ),
+        str((right / left).idxmax()): "You looked at one side only: the right may be the smaller.",
+    }
+    return word_hint(answer, str(ratio.idxmax()), hints)
 
 
 @exercise("No volume rule would have seen the swap.")

@@ -1,26 +1,39 @@
-"""Checks for notebook 00: labels, splits, the size of a network."""
+"""Checks for notebook 00: labels, splits, the size of a network, a prediction of one's own."""
 
 from __future__ import annotations
 
-from oarfuse.course.checks.common import close, exercise, report, unanswered, word_hint
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+import oarfuse
+from oarfuse.course.checks.common import (
+    close,
+    exercise,
+    number_hint,
+    report,
+    unanswered,
+    word_hint,
+)
 from oarfuse.models import build_model
 from oarfuse.organs import OPENKBP
 
-__all__ = ["check_00_label", "check_00_parameters", "check_00_split"]
+__all__ = ["check_00_parameters", "check_00_second", "check_00_split", "check_00_voxels"]
 
 
 @exercise("The same numbers and colours hold in all notebooks.")
-def check_00_label(answer: str | None, value: int) -> str:
-    """Check the field name of the organ with a label value."""
-    right = OPENKBP.classes[value]
-    given = str(answer).strip().replace(" ", "_")
-    if value > 1 and given.lower() == OPENKBP.classes[value - 1]:
-        return "You left out the background: label 0 is not an organ."
-    hints = {
-        right.split("_")[-1]: "Which side? The two glands have labels of their own.",
-        None: "Look at `spec.classes`: the place in it is the label value.",
+def check_00_voxels(answer: int | None, label: np.ndarray, organ: str) -> str:
+    """Check how many voxels of a label map belong to the organ with that name."""
+    value = OPENKBP.classes.index(organ)
+    counts = np.bincount(label.ravel(), minlength=len(OPENKBP.classes))
+    hints: dict[int | None, str] = {
+        None: "Compare `volume.label` with the organ's label value, and count what is True.",
+        int(counts[value - 1]): "You left out the background: label 0 is not an organ.",
+        int(counts[value]) * value: "You added up labels: each voxel counts once.",
+        int(counts[1:].sum()): "Those are the voxels of all organs together.",
     }
-    return word_hint(given, right, hints)
+    return number_hint(answer, int(counts[value]), 0, hints)
 
 
 @exercise("That is why validation scores are a little too good.")
@@ -45,3 +58,31 @@ def check_00_parameters(answer: int | None, model: str) -> bool:
     elif close(answer, right / 1e3, 1.0):
         hint = "That looks like thousands: give the plain number."
     return report(close(answer, right, 0), hint, f"{right / 1e6:.2f} million.")
+
+
+@exercise("One patient says little about which network is better; notebook 06 takes all twenty.")
+def check_00_second(
+    answer: float | None, image: str | Path, truth: str | Path, weights: str, first: float
+) -> str:
+    """Check the mean DSC over the organs of what `weights` predict for a CT.
+
+    Parameters
+    ----------
+    image, truth
+        The files of the CT and of its labels. The check predicts the CT itself.
+    first
+        The mean DSC of the notebook's own prediction, by other weights.
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "labels.nii.gz"
+        oarfuse.predict(image, weights).to_filename(path)
+        scores = oarfuse.score(truth, path, OPENKBP.name)
+    right = float(scores["dsc"].mean())
+    hints: dict[float | None, str] = {
+        None: f"Give {weights} to `oarfuse.predict`, write the labels to a file, score the file, "
+        "and take the mean of the column `dsc`.",
+        first: "That is the first network's score: did you give `oarfuse.predict` other weights?",
+        100 * right: "That looks like per cent: DSC lies in 0..1.",
+        float(scores["hd_vox"].mean()): "That is a distance: take the column `dsc`.",
+    }
+    return number_hint(answer, right, 1e-3, hints)

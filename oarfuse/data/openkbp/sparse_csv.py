@@ -72,6 +72,19 @@ def read_ct(data: bytes, name: str) -> tuple[NDArray[np.int32], NDArray[np.int16
     return indices, hu.astype(np.int16)
 
 
+def ct_rows(image: NDArray[np.int16], count: int) -> list[str]:
+    """Return the first rows of the ``ct.csv`` that a loaded CT came from, to show the format.
+
+    Parameters
+    ----------
+    image
+        (D, H, W) HU as `oarfuse.data.load_case` gives it: superior, posterior, left.
+    """
+    stored = image[::-1].transpose(1, 2, 0).ravel()  # posterior, left, inferior
+    first = np.flatnonzero(stored > AIR_HU)[:count]
+    return [f"{index},{int(stored[index]) + CT_OFFSET}.0" for index in first]
+
+
 def read_spacing(data: bytes, name: str) -> tuple[float, float, float]:
     """Read voxel_dimensions.csv: the voxel's size in mm along the volume's three axes.
 

@@ -27,6 +27,7 @@ from oarfuse.viewing.canvas.planes import (
     check_index,
     check_labels,
     crop_box,
+    get_plane,
     telling_voxel,
 )
 from oarfuse.viewing.canvas.style import styled
@@ -43,18 +44,20 @@ def draw_planes(
     fill: float = 0.0,
     outline: float = 0.7,
     crosshair: bool = True,
+    planes: Sequence[str] = tuple(PLANES),
     title: str,
     caption: str,
     handles: Sequence[Artist],
 ) -> Figure:
-    """Draw the three planes through a voxel side by side, at one scale.
+    """Draw the planes through a voxel side by side, at one scale.
 
-    The figure's axes are in the order of `PLANES`, so that a caller can draw on them; for `labels`,
+    The figure's axes are in the order of `planes`, so that a caller can draw on them; for `labels`,
     `fill` and `outline` see `draw_plane`.
     """
-    sizes = [plane.size_mm(scan.box, scan.spacing_mm) for plane in PLANES.values()]
+    shown = [get_plane(name) for name in planes]
+    sizes = [plane.size_mm(scan.box, scan.spacing_mm) for plane in shown]
     scale = min(
-        panel_room(3) / sum(width for width, _ in sizes),
+        panel_room(len(shown)) / sum(width for width, _ in sizes),
         MAX_PANEL_IN / max(height for _, height in sizes),
     )
     panels = panel_figure(
@@ -64,7 +67,7 @@ def draw_planes(
         caption=caption,
         handles=handles,
     )
-    for column, plane in enumerate(PLANES.values()):
+    for column, plane in enumerate(shown):
         axes, index = panels.axes(0, column, height=sizes[column][1] * scale), voxel[plane.axis]
         draw_plane(axes, scan, plane, index, labels, fill=fill, outline=outline)
         if crosshair:
@@ -85,6 +88,7 @@ def show_planes(
     style: Literal["fill", "outline"] = "fill",
     alpha: float = 0.45,
     crop: Crop = "organs",
+    planes: Sequence[str] = tuple(PLANES),
     title: str = "",
 ) -> Figure:
     """Show the axial, coronal and sagittal slice through one voxel, all at the same scale.
@@ -109,6 +113,8 @@ def show_planes(
         Opacity of the fill.
     crop
         Show the `organs` with a margin of 25 mm, the `body`, or `none`: the whole grid.
+    planes
+        Which of ``axial``, ``coronal`` and ``sagittal`` to show. The last two are of one height.
 
     Returns
     -------
@@ -135,12 +141,13 @@ def show_planes(
         labels,
         fill=alpha if style == "fill" else 0.0,
         outline=0.7 if style == "fill" else 1.4,
+        planes=planes,
         title=title or "Three planes through one voxel",
         caption=(
             f"{window_text(scan.window)}; voxels "
             f"{' x '.join(f'{step:.2f}' for step in spacing)} mm (superior, posterior, left). R, L,"
             " A, P, S, I: the patient's right, left, anterior, posterior, superior, inferior side; "
-            "the patient's right is on your left. Dashed lines: where the other two slices cut."
+            "the patient's right is on your left. Dashed lines: where the other slices cut."
         ),
         handles=organ_handles([] if labels is None else present_organs(spec, labels), style),
     )

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
+from oarfuse.data.openkbp.sparse_csv import ct_rows
 from oarfuse.errors import OarfuseError
 from oarfuse.models.stages import Stage
 from oarfuse.organs import DatasetSpec
@@ -47,7 +48,6 @@ STATIONS = (  # with the notebook that explains each
 
 @styled
 def draw_pipeline(
-    csv_rows: Sequence[str],
     image: np.ndarray,
     truth: np.ndarray,
     prediction: np.ndarray,
@@ -63,10 +63,8 @@ def draw_pipeline(
 
     Parameters
     ----------
-    csv_rows
-        The first rows of the case's ``ct.csv``.
     image, truth, prediction
-        CT in HU and label maps, (D, H, W).
+        CT in HU and label maps, (D, H, W). The rows of ``ct.csv`` are made from the CT.
     patch_size
         (D, H, W) voxels of a training patch; one around the organs' centre is shown.
     stages
@@ -96,8 +94,8 @@ def draw_pipeline(
         caption=(
             "One case on its way. Axial slices: the patient's right (R) is on your left; "
             f"{window_text(spec.window_hu)}. The network is drawn from the model: encoder, fusion "
-            "between the streams, decoder, with channels x voxels for one patch. Numbers in "
-            "brackets: the notebook that explains the step."
+            "between the streams, decoder, with channels x voxels for one patch; I5 goes "
+            "straight to the decoder. Numbers in brackets: the notebook that explains the step."
         ),
         handles=organ_handles(present_organs(spec, truth)),
         headers=[0.28, 0.34],
@@ -108,7 +106,7 @@ def draw_pipeline(
         panel.set_title(f"{number}  {name}", pad=4, loc="left")
     scan = Scan(image, spacing, spec, crop_box(image, None, spacing, "body"), spec.window_hu)
     patch = replace(scan, box=_patch_box(truth, patch_size))
-    _draw_rows(axes[0], csv_rows)
+    _draw_rows(axes[0], ct_rows(image, 8))
     for number, seen, labels in ((1, scan, truth), (2, patch, None), (4, scan, prediction)):
         draw_plane(axes[number], seen, AXIAL, telling_voxel(truth)[0], labels, fill=0.55)
         axes[number].set_anchor("N")
@@ -121,7 +119,7 @@ def draw_pipeline(
 
 def _draw_rows(axes: Axes, rows: Sequence[str]) -> None:
     _frame(axes)
-    text = "\n".join(["place,value", *(row.strip() for row in rows[:8]), "..."])
+    text = "\n".join(["place,value", *rows, "..."])
     axes.text(0.08, 0.94, text, family="monospace", fontsize=8.5, va="top", linespacing=1.35)
     axes.text(0.95, 0.06, "ct.csv", color=FAINT, ha="right", va="bottom")
 
@@ -140,28 +138,35 @@ def _patch_box(truth: np.ndarray, patch_size: Sequence[int]) -> Box:
 def _draw_network(axes: Axes, stages: Sequence[Stage]) -> None:
     """Draw encoder and decoder as boxes that shrink with resolution, and the exchange between."""
     found = {stage.name: stage for stage in stages}
-    missing = [name for a in range(1, 5) for name in (f"I{a}", f"D{a}") if name not in found]
+    wanted = [*(f"I{a}" for a in range(1, 6)), *(f"D{a}" for a in range(1, 5))]
+    missing = [name for name in wanted if name not in found]
     if missing:
         raise OarfuseError(f"The stage {missing[0]} is missing: pass what trace_stages returns.")
     axes.set(xlim=(0, 10), ylim=(0, 8))
     _frame(axes)
-    ys = {a: 7.1 - 1.75 * (a - 1) for a in range(1, 5)}
+    ys = {a: 7.35 - 1.6 * (a - 1) for a in range(1, 6)}
+    for name in wanted:
+        x, kind = (2.0, "encoder") if name[0] == "I" else (8.0, "decoder")
+        text = f"{name[0]}$_{name[1]}$  {shape_text(found[name].shape)}"
+        _box(axes, x, ys[int(name[1])], FILLS[kind], text)
     for a in range(1, 5):
         for b in range(1, 5):
             color = STREAM_COLORS[b]
             axes.plot([4.15, 5.85], [ys[b], ys[a]], color=color, linewidth=0.9, zorder=1)
-        for x, letter, kind in ((2.0, "I", "encoder"), (8.0, "D", "decoder")):
-            text = f"{letter}$_{a}$  {shape_text(found[f'{letter}{a}'].shape)}"
-            _box(axes, x, ys[a], FILLS[kind], text)
         for x in (4.15, 5.85):
             axes.plot([x], [ys[a]], "o", color=INK, markersize=3.5, zorder=3)
-        if a < 4:
-            for x, way in ((2.0, "-|>"), (8.0, "<|-")):
-                ends = (x, ys[a] - 0.38), (x, ys[a + 1] + 0.38)
-                axes.add_patch(
-                    FancyArrowPatch(*ends, arrowstyle=way, mutation_scale=7, color=INK, shrinkA=0)
-                )
-    axes.text(5.0, 0.55, "fusion of the streams", ha="center", fontsize=7.5, color=FAINT)
+        _arrow(axes, (2.0, ys[a] - 0.38), (2.0, ys[a + 1] + 0.38))
+        _arrow(axes, (8.0, ys[a + 1] + (0.38 if a < 4 else 0.0)), (8.0, ys[a] - 0.38))
+    axes.plot([3.75, 8.0], [ys[5], ys[5]], color=INK, linewidth=1.0)
+    axes.text(5.0, 1.45, "fusion of the streams", ha="center", fontsize=7.5, color=FAINT)
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    axes.add_patch(
+        FancyArrowPatch(
+            start, end, arrowstyle="-|>", mutation_scale=7, color=INK, shrinkA=0, shrinkB=0
+        )
+    )
 
 
 def _box(axes: Axes, x: float, y: float, fill: str, text: str) -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from oarfuse.data.openkbp.cohort import Cohort
 from oarfuse.organs import DatasetSpec
 from oarfuse.viewing.canvas.layout import name_rows, panel_figure
-from oarfuse.viewing.canvas.style import INK, WIDTH_IN, styled
+from oarfuse.viewing.canvas.style import FAINT, INK, WIDTH_IN, styled
 
 LEFT_IN, RIGHT_IN, GAP_IN = 1.05, 0.15, 0.75
 
 
 @styled
-def plot_cohort(frame: pd.DataFrame, *, spec: DatasetSpec, title: str = "") -> Figure:
+def plot_cohort(
+    frame: pd.DataFrame, *, spec: DatasetSpec, whole: Cohort | None = None, title: str = ""
+) -> Figure:
     """Plot every case's organ volumes and voxel size.
 
     Parameters
@@ -24,6 +28,8 @@ def plot_cohort(frame: pd.DataFrame, *, spec: DatasetSpec, title: str = "") -> F
         What `oarfuse.data.audit` returns.
     spec
         The data set, for its organs and colours.
+    whole
+        The cohort that these patients are a part of: its ranges are laid behind.
 
     Returns
     -------
@@ -31,12 +37,17 @@ def plot_cohort(frame: pd.DataFrame, *, spec: DatasetSpec, title: str = "") -> F
     """
     ml = frame["spacing_d"] * frame["spacing_h"] * frame["spacing_w"] / 1000
     room = WIDTH_IN - LEFT_IN - RIGHT_IN - GAP_IN
-    height = 0.42 * len(spec.organs) + 0.2
+    height = 0.5 * len(spec.organs) + 0.2
     caption = (
         f"{len(frame)} cases, one dot each. Left: organ volumes in ml on a logarithmic axis; "
         "box: quartiles; bar: median. Right: the size of their voxels; a larger dot stands for "
         "several cases with the same voxels."
     )
+    if whole is not None:
+        caption += (
+            f" Grey lines: range, quartiles and median of the whole data set's {whole.patients} "
+            "patients; grey circles: their voxels."
+        )
     panels = panel_figure(
         [room * 0.6, room * 0.4],
         [height],
@@ -50,14 +61,16 @@ def plot_cohort(frame: pd.DataFrame, *, spec: DatasetSpec, title: str = "") -> F
     )
     left, right = panels.axes(0, 0), panels.axes(0, 1)
     # A fixed spread, so that the same table always gives the same picture.
-    spread = np.random.default_rng(0).uniform(-0.26, 0.26, len(frame))
+    spread = np.random.default_rng(0).uniform(-0.2, 0.2, len(frame))
+    if whole is not None:
+        _draw_whole(left, right, whole, spec)
     for row, organ in enumerate(spec.organs):
         volume = (frame[f"voxels_{organ.name}"] * ml).to_numpy()
         left.boxplot(
             volume,
             positions=[row],
             orientation="horizontal",
-            widths=0.66,
+            widths=0.52,
             showfliers=False,
             whis=0,
             showcaps=False,
@@ -78,10 +91,11 @@ def plot_cohort(frame: pd.DataFrame, *, spec: DatasetSpec, title: str = "") -> F
         counts["spacing_h"],
         counts["spacing_d"],
         s=14 * counts["cases"],
-        color="#888888",
+        color="#56676F",
         edgecolors=INK,
         linewidths=0.7,
         alpha=0.7,
+        zorder=3,
     )
     right.margins(0.18)
     right.set_xlabel("In plane (mm)")
@@ -89,3 +103,23 @@ def plot_cohort(frame: pd.DataFrame, *, spec: DatasetSpec, title: str = "") -> F
     for axes in (left, right):
         axes.grid(True)
     return panels.figure
+
+
+def _draw_whole(left: Axes, right: Axes, whole: Cohort, spec: DatasetSpec) -> None:
+    """Draw the whole cohort above each organ's box, and its voxels as empty circles."""
+    for row, organ in enumerate(spec.organs):
+        low, quarter, middle, three_quarters, high = whole.volumes_ml[organ.name]
+        y = row - 0.38
+        left.plot([low, high], [y, y], color=FAINT, linewidth=1.0, gid="whole")
+        left.plot([quarter, three_quarters], [y, y], color=FAINT, linewidth=3.5)
+        left.plot([middle], [y], "|", color=INK, markersize=7, markeredgewidth=1.4)
+    in_plane, between, patients = zip(*whole.voxels_mm, strict=True)
+    right.scatter(
+        in_plane,
+        between,
+        s=14 * np.array(patients),
+        facecolors="none",
+        edgecolors=FAINT,
+        linewidths=0.9,
+        gid="whole",
+    )

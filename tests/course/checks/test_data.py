@@ -6,12 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from oarfuse.course.checks import data
 
 VOXEL = (64, 40, 100)
 FLAT = (64 * 128 + 40) * 128 + 100
+TABLE = pd.DataFrame(
+    {
+        "voxels_right_parotid": [136, 500, 2033, 1391, 900],
+        "voxels_left_parotid": [298, 501, 2107, 950, 600],
+    },
+    index=["pt_1", "pt_2", "pt_128", "pt_224", "pt_209"],
+)
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:
@@ -22,8 +30,8 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     ("check", "extra"),
     [
         (data.check_01_flat_index, (VOXEL,)),
-        (data.check_01_turned, (VOXEL,)),
-        (data.check_01_volume, (500, (2.5, 4.0, 4.0))),
+        (data.check_01_reader, ()),
+        (data.check_01_odd, (TABLE,)),
         (data.check_01_sides, ()),
         (data.check_01_ceiling, (560, 40)),
     ],
@@ -51,38 +59,48 @@ def test_flat_index(capsys: pytest.CaptureFixture[str]) -> None:
         assert hint in said(capsys)
 
 
-def test_turned(capsys: pytest.CaptureFixture[str]) -> None:
-    row: Any = np.array([27, 64, 40])
-    assert data.check_01_turned((27, 64, 40), VOXEL)
-    assert data.check_01_turned(row, VOXEL)
+def read(rows: list[bytes]) -> np.ndarray:
+    stored = np.zeros(128**3, bool)
+    stored[[int(row.strip(b",")) for row in rows]] = True
+    return stored.reshape(128, 128, 128)
+
+
+def test_reader(capsys: pytest.CaptureFixture[str]) -> None:
+    def right(data: bytes) -> np.ndarray:
+        return read(data.splitlines()[1:]).transpose(2, 0, 1)[::-1]
+
+    assert data.check_01_reader(right)
+    assert data.check_01_reader(lambda given: right(given).astype(np.uint8))
     capsys.readouterr()
     wrong: Any
     for wrong, hint in (
-        ((100, 64, 40), "other way"),
-        ((28, 64, 40), "127"),
-        (VOXEL, "S, P, L"),
-        ((40, 64, 27), "each stored axis"),
-        (27, "each stored axis"),
+        (lambda given: right(given)[::-1], "other way"),
+        (lambda given: read(given.splitlines()[1:]), "S, P, L"),
+        (lambda given: read(given.splitlines()[1:]).T, "C order"),
+        (lambda given: right(given).ravel(), "(2097152,)"),
+        (lambda given: right(b"\n".join(given.splitlines()[1:])), "header"),
+        (lambda given: right(given)[:, ::-1], "each stored axis"),
+        (lambda given: int(given), "ValueError"),
+        (3, "TypeError"),
     ):
-        assert not data.check_01_turned(wrong, VOXEL)
+        assert not data.check_01_reader(wrong)
         assert hint in said(capsys)
 
 
-def test_volume(capsys: pytest.CaptureFixture[str]) -> None:
-    spacing = (2.5, 4.0, 4.0)
-    assert data.check_01_volume(20.0, 500, spacing)
-    assert data.check_01_volume(20.05, 500, spacing)
+def test_odd_contour(capsys: pytest.CaptureFixture[str]) -> None:
+    assert data.check_01_odd("pt_1", TABLE)
+    assert data.check_01_odd("PT_1 ", TABLE)
     capsys.readouterr()
     wrong: Any
     for wrong, hint in (
-        (20000.0, "mm³"),
-        (500, "counted voxels"),
-        (0.5, "counted voxels"),
-        (8.0, "three sides"),
-        (5.0, "three sides"),
-        (3.0, "a box"),
+        ("pt_2", "alike"),
+        ("pt_128", "are large"),
+        ("pt_224", "how many times"),
+        ("pt_209", "one side"),
+        ("pt_7", "Divide"),
+        (1, "Divide"),
     ):
-        assert not data.check_01_volume(wrong, 500, spacing)
+        assert not data.check_01_odd(wrong, TABLE)
         assert hint in said(capsys)
 
 

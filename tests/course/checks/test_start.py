@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import nibabel as nib
+import numpy as np
+import pandas as pd
 import pytest
 
+import oarfuse
 from oarfuse import build_model
 from oarfuse.course.checks import start
 
@@ -14,7 +18,8 @@ from oarfuse.course.checks import start
 @pytest.mark.parametrize(
     ("check", "extra"),
     [
-        (start.check_00_label, (3,)),
+        (start.check_00_voxels, (np.zeros(3, np.uint8), "mandible")),
+        (start.check_00_second, ("ct.nii.gz", "truth.nii.gz", "msf3d-openkbp", 0.5)),
         (start.check_00_split, ()),
         (start.check_00_parameters, ("msf3d",)),
     ],
@@ -26,15 +31,53 @@ def test_no_answer_is_no_failure(
     assert capsys.readouterr().out == "not answered yet\n"
 
 
-@pytest.mark.parametrize(
-    ("wrong", "hint"),
-    [("spinal_cord", "background"), ("parotid", "side"), ("liver", "spec.classes")],
-)
-def test_label(wrong: Any, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert start.check_00_label("Right parotid", 3)
-    assert start.check_00_label("right_parotid", 3)
-    assert not start.check_00_label(wrong, 3)
-    assert hint in capsys.readouterr().out
+def test_voxels(capsys: pytest.CaptureFixture[str]) -> None:
+    label = np.repeat(np.arange(6, dtype=np.uint8), [50, 1, 2, 3, 4, 5])
+    assert start.check_00_voxels(4, label, "left_parotid")
+    capsys.readouterr()
+    wrong: Any
+    for wrong, hint in (
+        (3, "background"),
+        (16, "once"),
+        (15, "together"),
+        (7, "label value"),
+        ("many", "label value"),
+    ):
+        assert not start.check_00_voxels(wrong, label, "left_parotid")
+        assert hint in capsys.readouterr().out
+
+
+def test_second_network(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4))
+    scores = pd.DataFrame({"dsc": [0.6, 0.8], "hd_vox": [3.0, 5.0]})
+    asked: list[tuple[str, str]] = []
+
+    def predict(image: str, weights: str) -> nib.Nifti1Image:
+        asked.append((image, weights))
+        return labels
+
+    monkeypatch.setattr(oarfuse, "predict", predict)
+    monkeypatch.setattr(oarfuse, "score", lambda *given: scores)
+
+    def check(answer: Any) -> bool:
+        return start.check_00_second(answer, "ct.nii.gz", "truth.nii.gz", "msf3d-openkbp", 0.5)
+
+    assert not check(None) and asked == []  # who has not answered does not wait
+    assert check(0.7) and asked == [("ct.nii.gz", "msf3d-openkbp")]
+    assert check(np.float64(0.7004))
+    capsys.readouterr()
+    wrong: Any
+    for wrong, hint in (
+        (0.5, "first network"),
+        (70, "per cent"),
+        (4.0, "distance"),
+        (0.1, "msf3d-openkbp"),
+        ("good", "msf3d-openkbp"),
+    ):
+        assert not check(wrong)
+        assert hint in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

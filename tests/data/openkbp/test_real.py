@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from oarfuse.data import Manifest, audit, load_case, prepare_openkbp
+from oarfuse.data import (
+    Manifest,
+    audit,
+    load_case,
+    outside_dose_mask,
+    prepare_openkbp,
+    public_outside_dose_mask,
+)
 from oarfuse.data.openkbp.prepare import select_patients
 from oarfuse.data.openkbp.source import ORGAN_FILES, Patient, open_source
 from oarfuse.data.splits import natural_key
@@ -137,3 +144,10 @@ def test_audit_finds_the_leak(manifest: Manifest) -> None:
     assert table.loc["pt_33", "leaking_slices"] > 20  # its scan ends below the brainstem's top
     assert (table.leaking_share < 0.4).all()
     assert table.hu_max.max() <= 32767
+
+
+def test_stored_shares_outside_the_dose_mask() -> None:
+    with open_source(real_data()) as source:
+        counts = outside_dose_mask(source).sum()
+    for organ, share in public_outside_dose_mask().items():
+        assert counts[f"{organ}_outside"] / counts[organ] == pytest.approx(share, abs=5e-5)

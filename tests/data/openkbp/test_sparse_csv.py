@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oarfuse.data.openkbp.sparse_csv import VOXELS, read_ct, read_mask, read_spacing
+from oarfuse.data.openkbp.sparse_csv import (
+    SHAPE,
+    VOXELS,
+    ct_rows,
+    read_ct,
+    read_mask,
+    read_spacing,
+)
 from oarfuse.errors import OarfuseError
 
 
@@ -44,6 +51,16 @@ def test_other_spellings_of_a_number_are_read_too(spelling: str) -> None:
 def test_extreme_values_survive() -> None:
     _, hu = read_ct(b",data\n0,33791.0\n1,-31744.0\n2,0.0\n", "ct.csv")
     assert hu.tolist() == [32767, -32768, -1024]
+
+
+def test_rows_of_a_loaded_volume_are_the_files_own() -> None:
+    stored = np.full(VOXELS, -1024, np.int16)
+    stored[[5, 300, 90000]] = -1023, 7, 3000
+    loaded = stored.reshape(SHAPE).transpose(2, 0, 1)[::-1]  # superior, posterior, left
+    assert ct_rows(loaded, 2) == ["5,1.0", "300,1031.0"]
+    data = ",data\n" + "\n".join(ct_rows(loaded, 9)) + "\n"
+    indices, hu = read_ct(data.encode(), "ct.csv")
+    assert indices.tolist() == [5, 300, 90000] and hu.tolist() == [-1023, 7, 3000]
 
 
 CT_FAULTS = {

@@ -13,8 +13,11 @@ from oarfuse.data import (
     audit_facts,
     load_manifest,
     public_audit_facts,
+    public_cohort,
+    public_outside_dose_mask,
     suspicious_contours,
 )
+from oarfuse.data.openkbp.cohort import cohort
 from oarfuse.organs import OPENKBP, SYNAPSE, DatasetSpec
 
 
@@ -109,6 +112,28 @@ def test_facts_sum_up_an_audit() -> None:
     assert list(public_audit_facts()) == list(facts)
 
 
+def test_a_cohort_by_hand() -> None:
+    frame = ordinary(5)
+    frame.loc["pt_1", ["spacing_h", "spacing_w"]] = 4.0
+    frame["voxels_mandible"] = [250, 200, 300, 400, 1000]
+    found = cohort(frame)
+    assert found.patients == 5
+    assert found.volumes_ml["mandible"] == (8.0, 10.0, 15.0, 20.0, 50.0)
+    assert found.voxels_mm == ((4.0, 2.0, 1), (5.0, 2.0, 4))
+
+
+def test_the_public_cohort_is_whole_and_agrees_with_the_facts() -> None:
+    public = public_cohort()
+    assert sum(count for *_, count in public.voxels_mm) == public.patients == 133
+    assert list(public.volumes_ml) == [organ.name for organ in OPENKBP.organs]
+    assert all(list(spread) == sorted(spread) for spread in public.volumes_ml.values())
+    sides = [in_plane for in_plane, *_ in public.voxels_mm]
+    assert public_audit_facts()["voxel in plane (mm)"].startswith(
+        f"{min(sides):.2f} to {max(sides):.2f}"
+    )
+    assert list(public_outside_dose_mask()) == list(public.volumes_ml)
+
+
 PREPARED = Path(os.environ.get("OARFUSE_OPENKBP_PREPARED", "no folder is named"))
 
 
@@ -121,3 +146,4 @@ def test_the_stored_facts_are_those_of_the_real_patients() -> None:
     frame = audit(manifest)
     known = frame[frame["split"] != "test"]
     assert audit_facts(known, manifest.spec) == public_audit_facts()
+    assert cohort(known) == public_cohort()
