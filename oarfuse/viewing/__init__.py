@@ -17,6 +17,7 @@ from oarfuse.viewing.ct.volume import volume_viewer
 from oarfuse.viewing.network.diagram import draw_architecture
 from oarfuse.viewing.network.maps import show_maps
 from oarfuse.viewing.network.pipeline import draw_pipeline
+from oarfuse.viewing.plots.budgets import plot_budgets, recorded_curve
 from oarfuse.viewing.plots.cohort import plot_cohort
 from oarfuse.viewing.plots.curves import plot_boxes, plot_curves
 from oarfuse.viewing.plots.differences import plot_differences
@@ -33,11 +34,13 @@ __all__ = [
     "draw_architecture",
     "draw_pipeline",
     "plot_boxes",
+    "plot_budgets",
     "plot_cohort",
     "plot_coverage",
     "plot_curves",
     "plot_differences",
     "plot_slice_dsc",
+    "recorded_curve",
     "show_cases",
     "show_comparison",
     "show_distances",

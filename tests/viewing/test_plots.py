@@ -27,6 +27,7 @@ from oarfuse.viewing import (
     trace_stages,
 )
 from oarfuse.viewing.ct.surfaces import edge_letters, view_axes
+from oarfuse.viewing.plots.budgets import plot_budgets, recorded_curve
 
 # ----- curves
 
@@ -283,3 +284,30 @@ def test_architecture_names_the_mistake() -> None:
         trace_stages(build_model("oarfocalfusenet"), (20, 32, 32))
     with pytest.raises(OarfuseError, match="stage I1 is missing"):
         draw_architecture([])
+
+
+# ----- recorded runs
+
+
+def test_budgets_draw_what_was_recorded(tmp_path: Path) -> None:
+    for number, (taken, scores) in enumerate([(9.0, [0.2, 0.6, 0.7]), (5.0, [0.8, 0.9])], 1):
+        stage = tmp_path / "stages" / str(number)
+        stage.mkdir(parents=True)
+        minutes = [5.0 * (place + 1) for place in range(len(scores))]
+        pd.DataFrame({"step": 1, "minutes": minutes, "val_dsc": scores}).to_csv(
+            stage / "validation.csv", index=False
+        )
+        (stage / "record.json").write_text(f'{{"minutes": {taken}}}')
+    curve = recorded_curve(tmp_path / "stages")
+    assert curve["minutes"].tolist() == [5, 14], "what came after a stage's weights is left out"
+    assert curve["val_dsc"].tolist() == [0.2, 0.8]
+    whole = recorded_curve(tmp_path / "stages" / "1")
+    assert len(whole) == 3
+    figure = plot_budgets({"all": curve, "first": whole})
+    assert [line.get_label() for line in figure.axes[0].lines] == ["all", "first"]
+    with pytest.raises(OarfuseError, match="no stages"):
+        recorded_curve(tmp_path)
+    with pytest.raises(OarfuseError, match="No curve"):
+        plot_budgets({})
+    with pytest.raises(OarfuseError, match="validation"):
+        plot_budgets({"empty": curve[:0]})

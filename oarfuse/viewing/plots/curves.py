@@ -93,7 +93,7 @@ def plot_curves(
     if losses:
         caption += " Loss: every row of the log (faint) and its running median."
     if scores:
-        caption += " DSC: mean over organs and validation patients; the ring marks the best one."
+        caption += " DSC: mean over organs and validation cases; the ring marks the best one."
     count, left, gap = len(panels_of), 0.5, 0.55
     right = 1.0 if len(scores) > 1 else 0.15  # room for the organs' names beside the last panel
     width = (WIDTH_IN - left - right - gap * (count - 1)) / count
