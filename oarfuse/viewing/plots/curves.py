@@ -93,7 +93,7 @@ def plot_curves(
     if losses:
         caption += " Loss: every row of the log (faint) and its running median."
     if scores:
-        caption += " DSC: mean over organs and validation patients; the ring marks the best one."
+        caption += " DSC: mean over organs and validation cases; the ring marks the best one."
     count, left, gap = len(panels_of), 0.5, 0.55
     right = 1.0 if len(scores) > 1 else 0.15  # room for the organs' names beside the last panel
     width = (WIDTH_IN - left - right - gap * (count - 1)) / count
@@ -189,7 +189,7 @@ def plot_boxes(
     spec: DatasetSpec,
     title: str = "",
 ) -> Figure:
-    """Plot a metric's spread over the patients, one panel an organ and one row a method.
+    """Plot a metric's spread over the cases, one panel an organ and one row a method.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def plot_boxes(
     Returns
     -------
     A closed Matplotlib figure (see `show_planes`). Boxes span the quartiles, whiskers 1.5
-    interquartile ranges, the bar is the median, the diamond the mean, each dot one patient.
+    interquartile ranges, the bar is the median, the diamond the mean, each dot one case.
 
     Raises
     ------
@@ -290,5 +290,5 @@ def _draw_box(axes: Axes, values: np.ndarray, place: int, color: str) -> None:
     # A fixed spread, so that the same table always gives the same picture.
     spread = np.random.default_rng(0).uniform(-0.2, 0.2, len(values))
     axes.scatter(
-        values, place + spread, s=5, color=INK, alpha=0.55, linewidths=0, zorder=3, gid="patients"
+        values, place + spread, s=5, color=INK, alpha=0.55, linewidths=0, zorder=3, gid="cases"
     )
