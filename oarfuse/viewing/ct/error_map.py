@@ -22,7 +22,7 @@ from oarfuse.viewing.canvas.planes import (
 from oarfuse.viewing.ct.slices import draw_planes
 
 # An extra voxel wears its organ's colour mixed with so much white, a missed one the full colour.
-TINT = 0.62
+TINT = 0.5
 CONFUSED_COLOR = "#FFFFFF"
 # The classes 1, 2, ... of `error_classes` with their words in the legend. "Agree" and not "right":
 # right is also a side of the patient.
@@ -95,7 +95,10 @@ def show_error_map(
     for code, (kind, name) in enumerate(TITLES.items(), start=1):
         count = int((classes == code).sum())
         text = f"{name}: {count} voxels ({count * cm3_a_voxel:.1f} cm³)"
-        handles.append(Patch(facecolor=KEYS[kind], edgecolor="#555555", linewidth=0.5, label=text))
+        key = Patch(facecolor=KEYS[kind], edgecolor="#555555", linewidth=0.5, label=text)
+        if kind == "agree":
+            key.set_linestyle((0, (1, 1.5)))  # dotted: nothing is painted there
+        handles.append(key)
     figure = draw_planes(
         scan,
         voxel,

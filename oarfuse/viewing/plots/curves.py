@@ -187,6 +187,7 @@ def plot_boxes(
     metric: str = "dsc",
     *,
     spec: DatasetSpec,
+    log: bool = False,
     title: str = "",
 ) -> Figure:
     """Plot a metric's spread over the cases, one panel an organ and one row a method.
@@ -197,6 +198,8 @@ def plot_boxes(
         Method name to the table of its `metrics.csv` (columns `case`, `organ`, the metric).
     metric
         A metric column such as `dsc`, `hd95_mm`, `asd_vox`.
+    log
+        Make the axis logarithmic (linear below 1), for distances of which a few are far larger.
 
     Returns
     -------
@@ -233,7 +236,7 @@ def plot_boxes(
     caption = (
         f"{label} of {cases} cases, {better}. Box: quartiles; bar: median; diamond: mean; "
         "whiskers: 1.5 interquartile ranges; each dot is one case (those without a value are "
-        "left out)."
+        "left out)." + (" The axis is logarithmic." if log else "")
     )
     every = pd.concat([pd.to_numeric(frame[metric], errors="coerce") for frame in frames.values()])
     low, high = float(every.min()), float(every.max())
@@ -256,9 +259,15 @@ def plot_boxes(
             values = pd.to_numeric(frame.loc[frame["organ"] == organ.name, metric], "coerce")
             _draw_box(axes, values.dropna().to_numpy(), place, organ.color)
         axes.set_title(organ.title, pad=4)
-        axes.set_xlim(low - reach, high + reach)
+        if log:
+            axes.set_xscale("symlog", linthresh=1)
+            ticks = (1, 3, 10, 30, 100, 300)
+            axes.set_xticks(ticks, [str(tick) for tick in ticks])
+            axes.set_xlim(low / 1.3, high * 1.3)
+        else:
+            axes.set_xlim(low - reach, high + reach)
+            axes.locator_params(axis="x", nbins=4)
         name_rows(axes, methods, shown=column == 0)
-        axes.locator_params(axis="x", nbins=4)
         axes.grid(axis="x")
     return panels.figure
 

@@ -20,7 +20,13 @@ from oarfuse.course.checks.comparison import (
 )
 from oarfuse.paper.printed import paper_table, table_consistency
 
-CHECKS = {check_06_holm: 1, check_06_paired: 2, check_06_row: 1, check_06_lowest: 1, check_06_flip: 1}
+CHECKS = {
+    check_06_holm: 1,
+    check_06_paired: 2,
+    check_06_row: 1,
+    check_06_lowest: 1,
+    check_06_flip: 1,
+}
 
 
 @pytest.mark.parametrize("check", CHECKS)
