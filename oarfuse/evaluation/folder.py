@@ -21,6 +21,7 @@ MARKER = "evaluation.json"
 TABLES = {"raw": "metrics.csv", "largest_component": "metrics_largest_component.csv"}
 MORE, TRANSUNET = "metrics_more.csv", "metrics_transunet.csv"
 SUMMARY, PAGE = "summary.json", "summary.md"
+ENVIRONMENT = "environment.json"  # a training's; `oarfuse.runs` writes it and imports PyTorch
 PREDICTIONS, CASES = "predictions", "cases"
 WRITTEN = (CASES, PREDICTIONS, SUMMARY, PAGE, *TABLES.values(), MORE, TRANSUNET)
 
@@ -102,6 +103,22 @@ class Evaluation:
     def training(self) -> dict[str, Any]:
         """What the weights' last run recorded, see `oarfuse.weights.ModelInfo`; else empty."""
         return (self.summary.get("model_info") or {}).get("training") or {}
+
+    @property
+    def trained_on(self) -> str | None:
+        """The names of the devices that trained the weights, from environment.json files.
+
+        They lie in the folder itself where it is a training run's as well, or in one folder a
+        stage; None if there is no such file.
+        """
+        files = sorted(self.folder.glob(f"stages/*/{ENVIRONMENT}"))
+        files = files or sorted(self.folder.glob(ENVIRONMENT))
+        names = [
+            session.get("device_name")
+            for path in files
+            for session in json.loads(path.read_text(encoding="utf-8"))
+        ]
+        return " + ".join(dict.fromkeys(name for name in names if name)) or None
 
 
 def metrics_file(variant: str) -> str:

@@ -172,13 +172,17 @@ def _our_cells(
 def describe(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
     """Return what a reader needs to judge our figures, one row an evaluation.
 
-    Columns: model, mean DSC and its 95 % bootstrap interval over patients, split, cases, missed
-    organs, training steps and minutes, seed, device, date, commit; empty where not recorded. For
-    Synapse also the mean DSC by TransUNet's scorer, whose rules the paper's baselines follow.
+    Columns: model, mean DSC and its 95 % bootstrap interval over cases, split, cases, missed
+    organs; steps and minutes of training until the weights that are scored, all their stages
+    together; seed of the last stage; device of training; device, date and commit of the scoring.
+    Empty where not recorded. For Synapse also the mean DSC by TransUNet's scorer, whose rules the
+    paper's baselines follow.
     """
+    from oarfuse.weights import training_stages  # here and not above: it imports PyTorch
+
     rows = []
     for evaluation in evaluations:
-        summary, training = evaluation.summary, evaluation.training
+        summary, stages = evaluation.summary, training_stages(evaluation.training)
         mean, low, high = mean_interval(evaluation.metrics)
         rows.append(
             {
@@ -189,15 +193,21 @@ def describe(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
                 "split": evaluation.split,
                 "cases": evaluation.metrics["case"].nunique(),
                 "missed organs": int(evaluation.metrics["missed"].sum()),
-                "training steps": training.get("step"),
-                "training minutes": training.get("minutes"),
-                "seed": training.get("seed"),
-                "device": summary.get("device_name"),
+                "training steps": _total(stages, "step"),
+                "training minutes": _total(stages, "minutes"),
+                "seed": stages[-1].get("seed") if stages else None,
+                "trained on": evaluation.trained_on,
+                "scored on": summary.get("device_name"),
                 "date": (summary.get("date") or "")[:10] or None,
                 "commit": summary.get("commit"),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _total(stages: Sequence[dict[str, Any]], key: str) -> Any:
+    values = [stage.get(key) for stage in stages]
+    return None if None in values or not values else round(sum(values), 2)
 
 
 def _by_transunet(summary: dict[str, Any]) -> dict[str, Any]:

@@ -172,11 +172,11 @@ def paired_differences(
     -------
     pandas.DataFrame
         One row per other method, metric and organ, with `mean` (each patient's mean over the
-        organs) as the last organ: ``method, metric, organ, patients, reference, other,
+        organs) as the last organ: ``method, metric, organ, cases, reference, other,
         difference, low, high, p, p_holm``. `difference` is the mean of other minus reference over
-        the patients whom both score, `low` and `high` bound it (percentile bootstrap over
-        patients), `p` is from the two-sided Wilcoxon signed-rank test (1 if no patient differs),
-        and `p_holm` is Holm's correction over all rows of this table.
+        the cases that both score, `low` and `high` bound it (percentile bootstrap over cases),
+        `p` is from the two-sided Wilcoxon signed-rank test (1 if no case differs), and `p_holm`
+        is Holm's correction over all rows of this table: they are the family, so show them all.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def paired_differences(
                         "method": method,
                         "metric": metric,
                         "organ": organ,
-                        "patients": len(pairs),
+                        "cases": len(pairs),
                         "reference": pairs["reference"].mean(),
                         "other": pairs["other"].mean(),
                         "difference": difference.mean(),

@@ -22,6 +22,7 @@ from oarfuse.viewing.plots.cohort import plot_cohort
 from oarfuse.viewing.plots.curves import plot_boxes, plot_curves
 from oarfuse.viewing.plots.differences import plot_differences
 from oarfuse.viewing.plots.live import LiveCurves
+from oarfuse.viewing.plots.pairs import plot_pairs
 from oarfuse.viewing.plots.profiles import plot_coverage, plot_slice_dsc
 
 show_gates = show_maps  # as notebook 02 calls it, which looks at the gates of the focal-fuse block
@@ -39,6 +40,7 @@ __all__ = [
     "plot_coverage",
     "plot_curves",
     "plot_differences",
+    "plot_pairs",
     "plot_slice_dsc",
     "recorded_curve",
     "show_cases",

@@ -135,6 +135,22 @@ def test_the_markdown_says_what_our_figures_are(tmp_path: Path) -> None:
     assert "Our figures" not in to_markdown("II", build_table("II", found), found)
 
 
+def test_a_description_counts_all_stages_and_names_what_trained_them(tmp_path: Path) -> None:
+    earlier = [{"step": 1000, "minutes": 40.25, "seed": 0}]
+    training = {"step": 500, "minutes": 20.5, "seed": 3, "earlier": earlier}
+    info = {"model_info": {"training": training}, "device_name": "A processor"}
+    folder = evaluation(tmp_path / "run", 0.9, summary=info)
+    for number, name in enumerate(("First", "Second", "Second"), start=1):
+        stage = folder / "stages" / str(number)
+        stage.mkdir(parents=True)
+        (stage / "environment.json").write_text(json.dumps([{"device_name": name}]))
+    row = describe(find_evaluations([tmp_path])[0]).loc[0]
+    assert (row["training steps"], row["training minutes"], row["seed"]) == (1500, 60.75, 3)
+    assert (row["trained on"], row["scored on"]) == ("First + Second", "A processor")
+    bare = describe(find_evaluations([evaluation(tmp_path / "bare" / "unetr", 0.8)])[0]).loc[0]
+    assert bare["training steps"] is None and bare["trained on"] is None
+
+
 def test_the_command_writes_both_tables(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     evaluation(tmp_path / "in" / "unetr", 0.8)
     evaluation(tmp_path / "in" / "toy", 0.9, summary={"kind": "phantom"})

@@ -79,7 +79,7 @@ def test_paired_differences() -> None:
     reference, better = many(0.0), many(0.05)
     table = paired_differences(reference, {"better": better, "same": reference})
     assert table["organ"].tolist() == ["liver", "spleen", MEAN] * 2
-    assert table["patients"].eq(12).all()
+    assert table["cases"].eq(12).all()
     rows = table[table["method"] == "better"]
     assert rows["difference"].between(0.05, 0.055).all()
     assert (rows["low"] > 0).all() and (rows["low"] <= rows["difference"]).all()

@@ -122,6 +122,13 @@ def test_boxes_have_a_panel_an_organ_and_a_dot_a_patient() -> None:
     assert len(plot_boxes({"A": metrics([0.5], SYNAPSE)}, spec=SYNAPSE).axes) == 8
 
 
+def test_boxes_of_distances_may_have_a_logarithmic_axis() -> None:
+    frame = metrics([0.0, 3.0, 250.0]).rename(columns={"dsc": "hd_mm"})
+    figure = plot_boxes({"A": frame}, "hd_mm", spec=OPENKBP, log=True)
+    assert all(axes.get_xscale() == "symlog" for axes in figure.axes)
+    assert all(axes.get_xlim()[1] > 250 for axes in figure.axes)
+
+
 def test_boxes_name_the_mistake() -> None:
     with pytest.raises(OarfuseError, match="No table"):
         plot_boxes({}, spec=OPENKBP)

@@ -23,7 +23,7 @@ from oarfuse.viewing.canvas.planes import (
     telling_voxel,
 )
 from oarfuse.viewing.ct.comparison import mean_dsc
-from oarfuse.viewing.ct.error_map import ERROR_COLORS, error_classes
+from oarfuse.viewing.ct.error_map import error_classes, error_rgba
 
 SPACING = (3.0, 4.0, 2.0)
 SHAPE = (24, 30, 40)
@@ -266,8 +266,20 @@ def test_error_map_counts_voxels_and_volume(head: tuple[np.ndarray, np.ndarray])
     assert f"Missed: {missed} voxels ({missed * 24 / 1000:.1f} cm³)" in texts
     assert any(text.startswith("Extra: 3 voxels") for text in texts)
     assert any(text.startswith(f"Wrong organ: {(labels == 3).sum()} voxels") for text in texts)
-    where_color(figure.axes[0], ERROR_COLORS["missed"])
+    assert texts[0] == "Brainstem" and any(text.startswith("Agree: ") for text in texts)
+    where_color(figure.axes[0], OPENKBP.organs[4].color)
     assert_no_overlap(figure)
+
+
+def test_an_error_wears_its_organs_colour_and_its_kind_of_shade() -> None:
+    truth = np.array([[0, 1, 1, 2, 0]], np.uint8)
+    prediction = np.array([[0, 1, 0, 1, 3]], np.uint8)
+    clear, agree, missed, confused, extra = error_rgba(truth, prediction, OPENKBP)[0]
+    assert not clear.any() and not agree.any()
+    np.testing.assert_allclose(missed[:3], to_rgb(OPENKBP.organs[0].color))
+    assert (confused[:3] == 1).all()
+    parotid = np.array(to_rgb(OPENKBP.organs[2].color))
+    assert (extra[:3] > parotid).all() and (extra[:3] < 1).all()
 
 
 def test_a_perfect_prediction_has_an_error_map_too(head: tuple[np.ndarray, np.ndarray]) -> None:

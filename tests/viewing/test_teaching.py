@@ -17,7 +17,7 @@ from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.statistics import paired_differences
 from oarfuse.organs import OPENKBP
 from oarfuse.runs import read_curves
-from oarfuse.viewing import plot_differences, show_distances, show_patches
+from oarfuse.viewing import plot_differences, plot_pairs, show_distances, show_patches
 
 SPACING = (3.0, 4.0, 4.0)
 
@@ -130,6 +130,45 @@ def test_differences_fill_what_holm_leaves_significant() -> None:
     assert "minus that of Ours" in texts(figure)
     with pytest.raises(OarfuseError, match="'hd_mm'"):
         plot_differences(table, spec=OPENKBP, reference="Ours", metric="hd_mm")
+
+
+def test_differences_say_over_how_many_questions_holm_went() -> None:
+    ours, other = scores(0.0), scores(0.01)
+    table = paired_differences(ours, {"Other": other})
+    assert "over all 6 comparisons that" in " ".join(
+        texts(plot_differences(table, spec=OPENKBP, reference="Ours")).split()
+    )
+    ours, other = (frame.assign(hd95_mm=1 / frame["dsc"]) for frame in (ours, other))
+    table = paired_differences(ours, {"Other": other}, metrics=("dsc", "hd95_mm"))
+    figure = plot_differences(table, spec=OPENKBP, reference="Ours")
+    assert "over all 12 comparisons, of DSC and HD95 (mm)," in " ".join(texts(figure).split())
+
+
+# ----- pairs
+
+
+def test_pairs_have_a_dot_a_case_and_count_who_is_better() -> None:
+    ours = scores(0.0)
+    figure = plot_pairs(ours, {"Worse": scores(-0.1), "Same": ours}, reference_name="Ours")
+    assert [axes.get_title() for axes in figure.axes] == ["Worse", "Same"]
+    for axes in figure.axes:
+        assert len(np.asarray(axes.collections[0].get_offsets())) == 12
+        assert axes.texts[0].get_text() == "better in 0 of 12"
+        assert axes.get_xlim() == axes.get_ylim() == figure.axes[0].get_xlim()
+    distances = ours.assign(hd_mm=ours["dsc"])
+    nearer = distances.assign(hd_mm=distances["hd_mm"] - 0.1)
+    figure = plot_pairs(distances, {"Nearer": nearer}, reference_name="Ours", metric="hd_mm")
+    assert figure.axes[0].texts[0].get_text() == "better in 12 of 12"
+
+
+def test_pairs_name_the_mistake() -> None:
+    ours = scores(0.0)
+    with pytest.raises(OarfuseError, match="at least one other"):
+        plot_pairs(ours, {}, reference_name="Ours")
+    with pytest.raises(OarfuseError, match="other cases"):
+        plot_pairs(ours, {"Other": ours[ours["case"] != "pt_3"]}, reference_name="Ours")
+    with pytest.raises(OarfuseError, match="'hd_mm'"):
+        plot_pairs(ours, {"Other": ours}, reference_name="Ours", metric="hd_mm")
 
 
 # ----- a run's two logs as one table

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import product
 
-from oarfuse.course.checks.common import exercise, number_hint, row_hint, word_hint
+import numpy as np
+from scipy.stats import wilcoxon
+
+from oarfuse.course.checks.common import close, exercise, number_hint, row_hint, word_hint
 
 
 @exercise("One of three stays below 0.05.")
@@ -47,3 +51,25 @@ def check_06_lowest(method: str | None) -> str:
         None: "Sort Table I by its Hausdorff column: lower is better.",
     }
     return word_hint(method, "attunet", hints)
+
+
+@exercise("Signs are all that chance has left: no table of a distribution was needed.")
+def check_06_flip(answer: Callable[[np.ndarray], float] | None) -> str:
+    """Exercise 5: the exact two-sided sign-flip test of the mean of paired differences."""
+    assert answer is not None  # `exercise` has seen to it
+    # Few patterns of signs lie as far from zero as the real one, but not none.
+    differences = np.array([31.3, 14.1, -6.2, 2.7, 27.4, -9.9, 12.6, 1.8, -8.5, 16.2]) / 1000
+    signs = np.array(list(product((-1, 1), repeat=len(differences))))
+    means = (signs * differences).mean(axis=1)
+    observed = differences.mean()
+    right = float((np.abs(means) >= abs(observed) - 1e-12).mean())
+    hints = {
+        right / 2: "A mean as far below zero would surprise as much: count both ends.",
+        float(wilcoxon(differences).pvalue): "That is Wilcoxon's p, of ranks. Flip the numbers.",
+        None: "Give every difference each sign, take the mean each time: how often is it as far "
+        "from zero as the real one, the real one included?",
+    }
+    hint = number_hint(answer(differences.copy()), right, 0.004, hints)
+    if not hint and not close(answer(-differences), right, 0.004):
+        return "B minus A must get the same p as A minus B: what do you do with the sign?"
+    return hint

@@ -1,8 +1,12 @@
-"""Checks for notebook 04: overlap, directions, units, missed organs, small samples."""
+"""Checks for notebook 04: overlap, directions, units, missed organs, small samples, intervals."""
 
 from __future__ import annotations
 
-from oarfuse.course.checks.common import close, exercise, number_hint
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from oarfuse.course.checks.common import close, exercise, number_hint, numbers
 
 
 @exercise("One pixel off, and a quarter of the score is gone: this organ is small.")
@@ -68,3 +72,32 @@ def check_04_patients(patients: int | None) -> str:
         None: "If all n differences have one sign, p is 2 / 2**n: which n brings it below 0.05?",
     }
     return number_hint(patients, 6, 0, hints)
+
+
+@exercise("Twenty patients stay twenty, however many organs each of them has.")
+def check_04_bootstrap(answer: Callable[[np.ndarray], Sequence[float]] | None) -> str:
+    """Exercise 6: the 95 % bootstrap interval of the mean of (patients, organs), by patients."""
+    assert answer is not None  # `exercise` has seen to it
+    rng = np.random.default_rng(4)
+    # The organs of a patient share most of their luck, so that drawing single organs shows.
+    scores = 0.8 + 0.06 * rng.standard_normal((20, 1)) + 0.01 * rng.standard_normal((20, 5))
+    ends = numbers(answer(scores.copy())) or ()
+    if len(ends) != 2:
+        return "Return two numbers: the lower and the upper end."
+    drawn = rng.integers(20, size=(10_000, 20))
+    right = np.percentile(scores[drawn].mean(axis=(1, 2)), [2.5, 97.5])
+    width = float(np.ptp(right))
+    if np.allclose(ends, right, rtol=0, atol=0.08 * width):
+        return ""
+    share = (ends[1] - ends[0]) / width
+    if share < 0:
+        return "The lower end comes first."
+    if share < 0.05:
+        return "Every draw has the same mean: draw with replacement, so that some come twice."
+    if share < 0.6:
+        return "Too narrow: you drew single organs. A patient's organs come or stay together."
+    if share > 2:
+        return "That is how single patients spread. How do the means of twenty spread?"
+    if np.allclose(sum(ends), right.sum(), rtol=0, atol=0.16 * width):
+        return "The middle is right, the width is not: which share of the means lies between?"
+    return "Take the mean of each draw, and of these means the percentiles 2.5 and 97.5."

@@ -187,9 +187,10 @@ def plot_boxes(
     metric: str = "dsc",
     *,
     spec: DatasetSpec,
+    log: bool = False,
     title: str = "",
 ) -> Figure:
-    """Plot a metric's spread over the patients, one panel an organ and one row a method.
+    """Plot a metric's spread over the cases, one panel an organ and one row a method.
 
     Parameters
     ----------
@@ -197,11 +198,13 @@ def plot_boxes(
         Method name to the table of its `metrics.csv` (columns `case`, `organ`, the metric).
     metric
         A metric column such as `dsc`, `hd95_mm`, `asd_vox`.
+    log
+        Make the axis logarithmic (linear below 1), for distances of which a few are far larger.
 
     Returns
     -------
     A closed Matplotlib figure (see `show_planes`). Boxes span the quartiles, whiskers 1.5
-    interquartile ranges, the bar is the median, the diamond the mean, each dot one patient.
+    interquartile ranges, the bar is the median, the diamond the mean, each dot one case.
 
     Raises
     ------
@@ -233,7 +236,7 @@ def plot_boxes(
     caption = (
         f"{label} of {cases} cases, {better}. Box: quartiles; bar: median; diamond: mean; "
         "whiskers: 1.5 interquartile ranges; each dot is one case (those without a value are "
-        "left out)."
+        "left out)." + (" The axis is logarithmic." if log else "")
     )
     every = pd.concat([pd.to_numeric(frame[metric], errors="coerce") for frame in frames.values()])
     low, high = float(every.min()), float(every.max())
@@ -256,9 +259,15 @@ def plot_boxes(
             values = pd.to_numeric(frame.loc[frame["organ"] == organ.name, metric], "coerce")
             _draw_box(axes, values.dropna().to_numpy(), place, organ.color)
         axes.set_title(organ.title, pad=4)
-        axes.set_xlim(low - reach, high + reach)
+        if log:
+            axes.set_xscale("symlog", linthresh=1)
+            ticks = (1, 3, 10, 30, 100, 300)
+            axes.set_xticks(ticks, [str(tick) for tick in ticks])
+            axes.set_xlim(low / 1.3, high * 1.3)
+        else:
+            axes.set_xlim(low - reach, high + reach)
+            axes.locator_params(axis="x", nbins=4)
         name_rows(axes, methods, shown=column == 0)
-        axes.locator_params(axis="x", nbins=4)
         axes.grid(axis="x")
     return panels.figure
 
@@ -290,5 +299,5 @@ def _draw_box(axes: Axes, values: np.ndarray, place: int, color: str) -> None:
     # A fixed spread, so that the same table always gives the same picture.
     spread = np.random.default_rng(0).uniform(-0.2, 0.2, len(values))
     axes.scatter(
-        values, place + spread, s=5, color=INK, alpha=0.55, linewidths=0, zorder=3, gid="patients"
+        values, place + spread, s=5, color=INK, alpha=0.55, linewidths=0, zorder=3, gid="cases"
     )

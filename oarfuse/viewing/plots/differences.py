@@ -20,7 +20,7 @@ SIGNIFICANT = 0.05
 def plot_differences(
     table: pd.DataFrame, *, spec: DatasetSpec, reference: str, metric: str = "dsc", title: str = ""
 ) -> Figure:
-    """Plot how much other methods differ from a reference, organ by organ, patients paired.
+    """Plot how much other methods differ from a reference, organ by organ, cases paired.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ def plot_differences(
     Returns
     -------
     A closed Matplotlib figure (see `show_planes`): one panel a method; the dot is the mean
-    difference over the patients, the bar its interval, a filled dot a difference whose p value
-    stays below 0.05 after Holm's correction.
+    difference over the cases, the bar its interval, a filled dot a difference whose p value
+    stays below 0.05 after Holm's correction, which counts every row of the table.
 
     Raises
     ------
@@ -50,11 +50,16 @@ def plot_differences(
     organs = [name for name in titles if name in set(rows["organ"])]
     methods = list(dict.fromkeys(rows["method"]))
     label, more_is_better = METRICS.get(metric, (metric, True))
+    family = f"all {len(table)} comparisons"
+    if len(rows) < len(table):
+        names = dict.fromkeys(METRICS.get(name, (name,))[0] for name in table["metric"])
+        family += f", of {' and '.join(names)},"
     caption = (
         f"{label} of each method minus that of {reference}, paired over up to "
-        f"{rows['patients'].max()} cases; {'right' if more_is_better else 'left'} of the line "
+        f"{rows['cases'].max()} cases; {'right' if more_is_better else 'left'} of the line "
         "is better than the reference. Dot: mean difference; bar: 95 % bootstrap interval over "
-        "cases; filled: p below 0.05 after Holm's correction (Wilcoxon signed-rank test)."
+        "cases; filled: p below 0.05 (Wilcoxon signed-rank test) after Holm's correction over "
+        f"{family} that were made."
     )
     left, gap = 1.25, 0.3
     width = (WIDTH_IN - left - 0.15 - gap * (len(methods) - 1)) / len(methods)

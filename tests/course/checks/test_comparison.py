@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import wilcoxon
+from scipy.stats import permutation_test, wilcoxon
 from statsmodels.stats.multitest import multipletests
 
 from oarfuse.course.checks.comparison import (
+    check_06_flip,
     check_06_holm,
     check_06_lowest,
     check_06_paired,
@@ -18,7 +20,13 @@ from oarfuse.course.checks.comparison import (
 )
 from oarfuse.paper.printed import paper_table, table_consistency
 
-CHECKS = {check_06_holm: 1, check_06_paired: 2, check_06_row: 1, check_06_lowest: 1}
+CHECKS = {
+    check_06_holm: 1,
+    check_06_paired: 2,
+    check_06_row: 1,
+    check_06_lowest: 1,
+    check_06_flip: 1,
+}
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -38,7 +46,21 @@ def test_the_right_answers_are_what_the_package_computes(
     table = table_consistency()
     assert check_06_row(table.loc[~table["agrees"], "method"].item())
     assert check_06_lowest(paper_table("I")["hd"].idxmin())
+
+    def mean(differences: np.ndarray, axis: int) -> np.ndarray:
+        return differences.mean(axis=axis)
+
+    assert check_06_flip(
+        lambda d: permutation_test((d,), mean, permutation_type="samples", n_resamples=2000).pvalue
+    )
     assert "Not yet" not in capsys.readouterr().out
+
+
+def flipped(differences: np.ndarray, compare: Callable[..., Any]) -> float:
+    """The share of all patterns of signs whose mean compares so with the real one."""
+    signs = np.array(list(product((-1, 1), repeat=len(differences))))
+    means = (signs * differences).mean(axis=1)
+    return float(compare(means, differences.mean() - 1e-12).mean())
 
 
 @pytest.mark.parametrize(
@@ -56,6 +78,10 @@ def test_the_right_answers_are_what_the_package_computes(
         (check_06_row, ("TransUNet",), "eight organs"),
         (check_06_lowest, ("OARFocalFuseNet",), "abstract"),
         (check_06_lowest, ("UNETR",), "lower is better"),
+        (check_06_flip, (lambda d: flipped(d, np.greater_equal),), "both ends"),
+        (check_06_flip, (lambda d: 2 * flipped(d, np.greater_equal),), "B minus A"),
+        (check_06_flip, (lambda d: wilcoxon(d).pvalue,), "of ranks"),
+        (check_06_flip, (lambda d: 0.5,), "each sign"),
     ],
 )
 def test_the_usual_wrong_answers_get_their_hint(

@@ -6,16 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import wilcoxon
 
 from oarfuse.course.checks.evaluation import (
+    check_04_bootstrap,
     check_04_dice,
     check_04_directions,
     check_04_missed,
     check_04_patients,
     check_04_units,
 )
+from oarfuse.evaluation.statistics import mean_interval
 from oarfuse.metrics import case_metrics, distance_sets
 
 CHECKS = {
@@ -24,6 +27,7 @@ CHECKS = {
     check_04_units: 2,
     check_04_missed: 1,
     check_04_patients: 1,
+    check_04_bootstrap: 1,
 }
 
 
@@ -56,7 +60,21 @@ def test_the_right_answers_are_what_the_package_computes(
     assert check_04_missed(float(np.mean([0.9, 0.8, 0.0])))
     fewest = next(n for n in range(2, 20) if wilcoxon(np.arange(1, n + 1)).pvalue < 0.05)
     assert check_04_patients(fewest)
+
+    def interval(scores: np.ndarray) -> tuple[float, float]:
+        wide = [(f"pt_{p}", o, dsc) for p, row in enumerate(scores) for o, dsc in enumerate(row)]
+        return mean_interval(pd.DataFrame(wide, columns=["case", "organ", "dsc"]))[1:]
+
+    assert check_04_bootstrap(interval)
     assert "Not yet" not in capsys.readouterr().out
+
+
+def bootstrap(scores: np.ndarray, *, organs: bool = False, replace: bool = True) -> np.ndarray:
+    """The means of 4000 draws of whole patients, or of single organs."""
+    rng = np.random.default_rng(0)
+    rows = scores.reshape(-1, 1) if organs else scores
+    drawn = [rng.choice(len(rows), len(rows), replace=replace) for _ in range(4000)]
+    return rows[np.array(drawn)].mean(axis=(1, 2))
 
 
 @pytest.mark.parametrize(
@@ -79,6 +97,21 @@ def test_the_right_answers_are_what_the_package_computes(
         (check_04_missed, (0.5,), "overlaps with nothing"),
         (check_04_patients, (5,), "both ends"),
         (check_04_patients, (2,), "which n"),
+        (check_04_bootstrap, (lambda s: s.mean(),), "two numbers"),
+        (check_04_bootstrap, (lambda s: np.percentile(bootstrap(s), [97.5, 2.5]),), "comes first"),
+        (check_04_bootstrap, (lambda s: np.percentile(s, [2.5, 97.5]),), "single patients spread"),
+        (check_04_bootstrap, (lambda s: np.percentile(bootstrap(s), [5, 95]),), "which share"),
+        (check_04_bootstrap, (lambda s: np.percentile(bootstrap(s), [2.5, 90]),), "percentiles"),
+        (
+            check_04_bootstrap,
+            (lambda s: np.percentile(bootstrap(s, organs=True), [2.5, 97.5]),),
+            "single organs",
+        ),
+        (
+            check_04_bootstrap,
+            (lambda s: np.percentile(bootstrap(s, replace=False), [2.5, 97.5]),),
+            "with replacement",
+        ),
     ],
 )
 def test_the_usual_wrong_answers_get_their_hint(
