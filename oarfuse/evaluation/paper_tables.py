@@ -206,7 +206,7 @@ def describe(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
 
 
 def _total(stages: Sequence[dict[str, Any]], key: str) -> Any:
-    values = [stage.get(key) for stage in stages]
+    values: list[Any] = [stage.get(key) for stage in stages]
     return None if None in values or not values else round(sum(values), 2)
 
 

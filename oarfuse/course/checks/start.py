@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-import oarfuse
 from oarfuse.course.checks.common import (
     close,
     exercise,
@@ -16,8 +15,10 @@ from oarfuse.course.checks.common import (
     unanswered,
     word_hint,
 )
+from oarfuse.evaluation import score
 from oarfuse.models import build_model
 from oarfuse.organs import OPENKBP
+from oarfuse.prediction import predict
 
 __all__ = ["check_00_parameters", "check_00_second", "check_00_split", "check_00_voxels"]
 
@@ -75,8 +76,8 @@ def check_00_second(
     """
     with TemporaryDirectory() as folder:
         path = Path(folder) / "labels.nii.gz"
-        oarfuse.predict(image, weights).to_filename(path)
-        scores = oarfuse.score(truth, path, OPENKBP.name)
+        predict(image, weights).to_filename(path)
+        scores = score(truth, path, OPENKBP.name)
     right = float(scores["dsc"].mean())
     hints: dict[float | None, str] = {
         None: f"Give {weights} to `oarfuse.predict`, write the labels to a file, score the file, "

@@ -115,6 +115,7 @@ def show_error_map(
         handles=[*organ_handles(present_organs(spec, truth, prediction)), *handles],
     )
     for axes, plane in zip(figure.axes, PLANES.values(), strict=True):
-        section = [plane.take(labels, voxel[plane.axis]) for labels in (truth, prediction)]
-        draw_fill(axes, scan, plane, error_rgba(*section, spec))
+        index = voxel[plane.axis]
+        colors = error_rgba(plane.take(truth, index), plane.take(prediction, index), spec)
+        draw_fill(axes, scan, plane, colors)
     return figure
