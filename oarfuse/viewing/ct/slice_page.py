@@ -43,17 +43,28 @@ _STEP = (
     f"const s={_ROOT}.querySelector('input[type=range]');s.value=+s.value+(%d);"
     "s.dispatchEvent(new Event('input'))"
 )
-_OVER = "position:absolute;left:0;top:0;width:100%;height:100%;pointer-events:none"
-_MARK = (
-    "position:absolute;color:white;font:bold 14px sans-serif;"
-    "white-space:nowrap;text-shadow:0 0 3px black,0 0 3px black;%s"
-)
-_EDGES = (
-    "left:6px;top:50%;transform:translateY(-50%)",
-    "right:6px;top:50%;transform:translateY(-50%)",
-    "top:4px;left:50%;transform:translateX(-50%)",
-    "bottom:4px;left:50%;transform:translateX(-50%)",
-)
+# The same text on every page, so that two pages in one document agree.
+_LOOK = f"""<style>
+.oarfuse-slices{{font-size:13px}}
+.oarfuse-slices figure{{margin:6px 0}}
+.oarfuse-slices .frame{{position:relative;overflow:hidden;width:{WIDTH_PX}px;max-width:100%;
+background:black}}
+.oarfuse-slices .ct{{display:block;width:100%;height:100%}}
+.oarfuse-slices .truth,.oarfuse-slices .prediction{{position:absolute;left:0;top:0;width:100%;
+height:100%;margin:0;pointer-events:none;image-rendering:pixelated}}
+.oarfuse-slices path{{fill:none;stroke-width:2;stroke-linecap:square;
+vector-effect:non-scaling-stroke}}
+.oarfuse-slices .at{{position:absolute;color:white;font:bold 14px sans-serif;white-space:nowrap;
+text-shadow:0 0 3px black,0 0 3px black}}
+.oarfuse-slices .left{{left:6px;top:50%;transform:translateY(-50%)}}
+.oarfuse-slices .right{{right:6px;top:50%;transform:translateY(-50%)}}
+.oarfuse-slices .top{{top:4px;left:50%;transform:translateX(-50%)}}
+.oarfuse-slices .bottom{{bottom:4px;left:50%;transform:translateX(-50%)}}
+.oarfuse-slices .scale{{left:4%;bottom:4%;border-bottom:3px solid white}}
+.oarfuse-slices .move{{display:flex;gap:6px;align-items:center;width:{WIDTH_PX}px;max-width:100%}}
+.oarfuse-slices .move input{{flex:1}}
+.oarfuse-slices label{{margin-right:14px}}
+</style>"""
 
 
 def slice_page(
@@ -173,47 +184,38 @@ class _Drawer:
     ) -> str:
         height, width = self._mm
         parts = [
-            f'<img class="ct" alt="CT slice {index}" src="{_png(self._take(self._grey, index))}" '
-            f'style="display:block;width:100%;height:100%">'
+            f'<img class="ct" alt="CT slice {index}" src="{_png(self._take(self._grey, index))}">'
         ]
         if truth is not None:
             fill = label_rgba(self._take(truth, index), self._spec, OPACITY)
             picture = _png(np.round(255 * fill).astype(np.uint8))
-            style = f"{_OVER};image-rendering:pixelated"
-            parts.append(f'<img class="truth" alt="" src="{picture}" style="{style}">')
+            parts.append(f'<img class="truth" alt="" src="{picture}">')
         if prediction is not None:
             parts.append(self._outlines(self._take(prediction, index)))
-        letters = (self._view.left, self._view.right, self._view.top, self._view.bottom)
-        for letter, edge in zip(letters, _EDGES, strict=True):
-            parts.append(f'<span style="{_MARK % edge}">{letter}</span>')
-        bar = f"left:4%;bottom:4%;width:{100 * BAR_MM / width:.1f}%;border-bottom:3px solid white"
-        parts.append(f'<span style="{_MARK % bar}">{BAR_MM} mm</span>')
-        frame = (
-            f"position:relative;overflow:hidden;width:{WIDTH_PX}px;max-width:100%;"
-            f"aspect-ratio:{width:.4g}/{height:.4g};background:black"
-        )
+        for edge in ("left", "right", "top", "bottom"):
+            parts.append(f'<span class="at {edge}">{getattr(self._view, edge)}</span>')
+        bar = f"width:{100 * BAR_MM / width:.1f}%"
+        parts.append(f'<span class="at scale" style="{bar}">{BAR_MM} mm</span>')
         where = (
             f"{self._view.name.capitalize()} slice {index} of 0 to {self._last}, "
             f"{(index + 0.5) * self._depth_mm:.1f} mm; {window_text(self._window)}"
         )
         return (
-            f'<figure style="margin:6px 0"{" hidden" if hidden else ""}>'
-            f'<div style="{frame}">{"".join(parts)}</div>'
-            f"<figcaption>{where}</figcaption></figure>"
+            f"<figure{' hidden' if hidden else ''}>"
+            f'<div class="frame" style="aspect-ratio:{width:.4g}/{height:.4g}">'
+            f"{''.join(parts)}</div><figcaption>{where}</figcaption></figure>"
         )
 
     def _outlines(self, section: np.ndarray) -> str:
         rows, columns = self._size
         paths = []
         for organ in present_organs(self._spec, section):
-            lines = outline_segments(section == organ.label, 1, 1).astype(int)
-            way = "".join(f"M{x0} {y0}L{x1} {y1}" for (x0, y0), (x1, y1) in lines.tolist())
-            style = 'vector-effect="non-scaling-stroke"'
-            paths.append(f'<path d="{way}" stroke="{organ.color}" {style}/>')
+            lines = outline_segments(section == organ.label, 1, 1).astype(int).tolist()
+            way = "".join(f"M{x} {y}{'v1' if x == end else 'h1'}" for (x, y), (end, _) in lines)
+            paths.append(f'<path d="{way}" stroke="{organ.color}"/>')
         return (
-            f'<svg class="prediction" style="{_OVER}" viewBox="0 0 {columns} {rows}" '
-            'preserveAspectRatio="none"><g fill="none" stroke-width="2" stroke-linecap="square">'
-            f"{''.join(paths)}</g></svg>"
+            f'<svg class="prediction" viewBox="0 0 {columns} {rows}" preserveAspectRatio="none">'
+            f"{''.join(paths)}</svg>"
         )
 
 
@@ -241,7 +243,7 @@ def _page(
     legend: str,
 ) -> str:
     switches = "".join(
-        f'<label style="margin-right:14px"><input type="checkbox" checked autocomplete="off" '
+        f'<label><input type="checkbox" checked autocomplete="off" '
         f'onchange="{_LAYER % name}"> {text}</label>'
         for name, text, layer in (
             ("truth", "truth (filled)", truth),
@@ -251,17 +253,16 @@ def _page(
     )
     slider = (
         f'<input type="range" min="0" max="{len(figures) - 1}" value="{opened}" '
-        f'aria-label="Slice" autocomplete="off" style="flex:1" oninput="{_SHOW}">'
+        f'aria-label="Slice" autocomplete="off" oninput="{_SHOW}">'
     )
     back, on = (
         f'<button type="button" aria-label="{word} slice" onclick="{_STEP % step}">{sign}</button>'
         for word, step, sign in (("Previous", -1, "&#9664;"), ("Next", 1, "&#9654;"))
     )
     heading = f"<strong>{html.escape(title)}</strong>" if title else ""
-    row = f"display:flex;gap:6px;align-items:center;width:{WIDTH_PX}px;max-width:100%"
     return (
-        f'<div class="oarfuse-slices" style="font-size:13px">{heading}'
+        f'{_LOOK}<div class="oarfuse-slices">{heading}'
         f"{''.join(figures)}"
-        f'<div style="{row}">{back}{slider}{on}</div>'
+        f'<div class="move">{back}{slider}{on}</div>'
         f"<div>{switches}</div><div>{legend}</div></div>"
     )
