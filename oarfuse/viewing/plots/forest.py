@@ -75,7 +75,7 @@ def plot_forest(
         margin = 0.05 * (max(ends) - min(ends))
         limits = min(ends) - margin, max(ends) + margin
     for place, row in enumerate(effects.itertuples(), start=1):
-        difference, low, high = float(row.difference), float(row.low), float(row.high)  # type: ignore[arg-type]
+        difference, low, high = float(row.difference), float(row.low), float(row.high)
         if not limits[0] <= difference <= limits[1]:
             below = difference < limits[0]
             axes.annotate(

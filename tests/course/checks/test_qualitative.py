@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -64,11 +64,11 @@ def test_error_counts(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_median(capsys: pytest.CaptureFixture[str]) -> None:
-    def nearest(scores: dict[str, float]) -> str:
+    def nearest(scores: Mapping[str, float]) -> str:
         mean = float(np.mean(list(scores.values())))
         return min(scores, key=lambda case: abs(scores[case] - mean))
 
-    def at(place: Callable[[int], int]) -> Callable[[dict[str, float]], str]:
+    def at(place: Callable[[int], int]) -> Callable[[Mapping[str, float]], str]:
         return lambda scores: sorted(scores, key=lambda case: scores[case])[place(len(scores))]
 
     assert checks.check_05_median(at(lambda n: (n - 1) // 2))
