@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -146,8 +147,8 @@ def seed_effects(runs: pd.DataFrame, reference: str = "default") -> pd.DataFrame
         One row a switch but the reference: ``difference``, the mean over seeds of its loss minus
         the reference's; ``least`` and ``most``, the same for single seeds; ``spread``, the range
         of the loss over seeds, of the switch or the reference, whichever is larger;
-        ``beyond_chance``, whether all seeds agree in sign and the mean difference exceeds the
-        spread. With few seeds this is a rule of thumb, no test.
+        ``beyond_spread``, whether all seeds agree in sign and the mean difference exceeds the
+        spread. That is a rule of thumb and no test: `false_alarms` tells how often it is wrong.
     """
     losses = runs.pivot(index="switch", columns="seed", values="loss")
     if reference not in losses.index:
@@ -166,6 +167,19 @@ def seed_effects(runs: pd.DataFrame, reference: str = "default") -> pd.DataFrame
             "least": differences.min(axis=1),
             "most": differences.max(axis=1),
             "spread": spread,
-            "beyond_chance": agree & (mean.abs() > spread),
+            "beyond_spread": agree & (mean.abs() > spread),
         }
     )
+
+
+def false_alarms(seeds: int, *, trials: int = 200_000, random_state: int = 0) -> float:
+    """Return how often the rule of `seed_effects` flags a switch that does nothing.
+
+    Reference and switch are drawn from one normal distribution, `seeds` runs each, `trials` times.
+    """
+    rng = np.random.default_rng(random_state)
+    reference, switch = rng.normal(size=(2, trials, seeds))
+    differences = switch - reference
+    agree = (differences > 0).all(axis=1) | (differences < 0).all(axis=1)
+    spread = np.maximum(np.ptp(reference, axis=1), np.ptp(switch, axis=1))
+    return float((agree & (np.abs(differences.mean(axis=1)) > spread)).mean())

@@ -97,15 +97,17 @@ def table_consistency() -> pd.DataFrame:
 
 
 def claims_audit() -> pd.DataFrame:
-    """Check each figure and ranking in the paper's text against its own tables.
+    """Check each figure and ranking in the paper's text, and what it suggests, against its tables.
 
     Returns
     -------
     pandas.DataFrame
-        ``where, claim, table, stated, in_table, holds, note``: `stated` is the number in the
-        text (NaN where the text gives none), `in_table` the table's number for the same thing,
-        `holds` whether number and ranking both agree, and `note` says what does not, and for
-        which organs a ranking by the mean DSC does not extend to the organ.
+        ``where, claim, source, table, stated, in_table, holds, note``: `source` is ``stated``
+        where the text says so itself and ``inferred`` where the claim is this kit's reading of a
+        word such as "outperforms"; `stated` is the number in the text (NaN where the text gives
+        none), `in_table` the table's number for the same thing, `holds` whether number and ranking
+        both agree, and `note` says what does not, and for which organs a ranking by the mean DSC
+        does not extend to the organ.
     """
     rows = []
     for claim in _contents()["claims"]:
@@ -126,6 +128,7 @@ def claims_audit() -> pd.DataFrame:
             {
                 "where": claim["where"],
                 "claim": claim["claim"],
+                "source": claim["source"],
                 "table": claim["table"],
                 "stated": float("nan") if claim["stated"] is None else claim["stated"],
                 "in_table": value,

@@ -11,6 +11,7 @@ from oarfuse.viewing.ct.distances import show_distances
 from oarfuse.viewing.ct.error_map import show_error_map
 from oarfuse.viewing.ct.fields import show_fields
 from oarfuse.viewing.ct.patches import show_patches
+from oarfuse.viewing.ct.slice_page import slice_page
 from oarfuse.viewing.ct.slices import show_planes
 from oarfuse.viewing.ct.surfaces import show_surfaces
 from oarfuse.viewing.ct.volume import volume_viewer
@@ -53,6 +54,7 @@ __all__ = [
     "show_patches",
     "show_planes",
     "show_surfaces",
+    "slice_page",
     "trace_stages",
     "volume_viewer",
 ]

@@ -10,7 +10,14 @@ import pandas as pd
 import pytest
 
 from oarfuse import build_model
-from oarfuse.course.switches import SWITCHES, seed_effects, short_runs, switch_sizes, switch_times
+from oarfuse.course.switches import (
+    SWITCHES,
+    false_alarms,
+    seed_effects,
+    short_runs,
+    switch_sizes,
+    switch_times,
+)
 from oarfuse.data import prepare_openkbp
 from oarfuse.errors import OarfuseError
 from oarfuse.phantom import make_phantom
@@ -72,9 +79,22 @@ def test_an_effect_must_exceed_the_seeds() -> None:
     assert effects.loc["worse", "least"] == pytest.approx(0.4)
     assert effects["spread"].tolist() == pytest.approx([0.2, 0.2, 0.8])
     # near: both seeds agree but differ by less than the seeds do; mixed: the seeds disagree
-    assert effects["beyond_chance"].tolist() == [True, False, False]
+    assert effects["beyond_spread"].tolist() == [True, False, False]
     with pytest.raises(OarfuseError, match="no runs named 'base'"):
         seed_effects(runs(), "base")
+
+
+def test_the_rule_is_wrong_as_often_as_its_own_function_says() -> None:
+    assert false_alarms(2) == pytest.approx(0.216, abs=0.003)
+    assert false_alarms(3) == pytest.approx(0.049, abs=0.002)
+    rng = np.random.default_rng(1)
+    flagged = []
+    for _ in range(300):
+        rows = [("default", s, rng.normal()) for s in range(2)]
+        rows += [("nothing", s, rng.normal()) for s in range(2)]
+        effects = seed_effects(pd.DataFrame(rows, columns=["switch", "seed", "loss"]))
+        flagged.append(effects.loc["nothing", "beyond_spread"])
+    assert np.mean(flagged) == pytest.approx(0.216, abs=0.07)
 
 
 def test_the_figure_has_a_panel_for_each_quantity_and_a_dot_for_each_run() -> None:

@@ -52,6 +52,16 @@ def test_claims_that_the_tables_contradict() -> None:
     assert "better" not in wrong.loc[0.5143, "note"]  # the number is wrong, the rank is right
     assert "AttUNet 4.9981" in wrong.loc[5.1435, "note"]
     assert "UNet-3D 5.0662" in wrong.loc[5.1435, "note"]
+    # The paper never says that its HD is the lowest: that claim is a reading and marked as one.
+    assert wrong["source"].to_dict() == {5.1435: "inferred", 0.5143: "stated"}
+
+
+def test_what_the_kit_reads_into_the_text_is_no_statement_of_the_papers() -> None:
+    audit = claims_audit()
+    inferred = audit["source"] == "inferred"
+    assert set(audit["source"]) == {"stated", "inferred"}
+    assert audit["claim"].str.contains("means:").equals(inferred)
+    assert inferred.sum() == 9
 
 
 def test_rankings_by_the_mean_name_the_organs_that_differ() -> None:

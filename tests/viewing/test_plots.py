@@ -201,6 +201,31 @@ def test_surfaces_mark_orientation_and_refuse_empty_labels() -> None:
         show_surfaces(labels * 0, spacing_mm=(3, 4, 4), spec=OPENKBP)
 
 
+def test_label_maps_stand_side_by_side_in_one_frame_of_space() -> None:
+    truth, prediction = np.zeros((2, 12, 12, 12), np.uint8)
+    truth[2:10, 3:9, 3:6] = 3
+    prediction[4:8, 3:9, 3:10] = 4
+    figure = show_surfaces(
+        {"Truth": truth, "Ours": prediction, "Nothing": truth * 0},
+        spacing_mm=(3, 4, 4),
+        spec=OPENKBP,
+        views={"Anterior": (0, 0), "Lateral": (90, 0)},
+    )
+    assert [axes.get_title() for axes in figure.axes] == ["Truth", "Ours", "Nothing", "", "", ""]
+    assert [t.get_text() for t in figure.texts if t.get_gid() == "row"] == ["Anterior", "Lateral"]
+    assert len(figure.legends[0].get_texts()) == 2
+    for row in (figure.axes[:3], figure.axes[3:]):
+        assert len({axes.get_xlim() + axes.get_ylim() for axes in row}) == 1
+        assert [axes.bbox.width for axes in row] == pytest.approx([row[0].bbox.width] * 3)
+    widths = [axes.bbox.width / np.ptp(axes.get_xlim()) for axes in figure.axes]
+    assert widths == pytest.approx([widths[0]] * 6)  # pixels a mm
+    assert not figure.axes[2].collections
+    with pytest.raises(OarfuseError, match="no label map"):
+        show_surfaces({}, spacing_mm=(3, 4, 4), spec=OPENKBP)
+    with pytest.raises(OarfuseError, match="'Ours'"):
+        show_surfaces({"T": truth, "Ours": truth[1:]}, spacing_mm=(3, 4, 4), spec=OPENKBP)
+
+
 # ----- feature maps
 
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from oarfuse.course.checks.common import (
     close,
     exercise,
-    number_hint,
     report,
     unanswered,
     word_hint,
 )
+from oarfuse.metrics import dice
 from oarfuse.viewing.plots.profiles import slice_dsc
 
 __all__ = [
     "check_05_error_counts",
     "check_05_median",
-    "check_05_two_slices",
+    "check_05_two_faces",
     "check_05_which_side",
     "check_05_worst_slice",
 ]
@@ -50,24 +50,39 @@ def check_05_error_counts(answer: float | None, truth: int, missed: int, extra: 
     return "Right voxels: truth minus missed. The prediction holds them and the extra ones."
 
 
+# Scores by case on which `check_05_median` tries a function: of an odd and an even number, with
+# the middle neither first nor last as written, nor nearest to the mean.
+MEDIAN_TRIALS: tuple[dict[str, float], ...] = (
+    {"pt_1": 0.80, "pt_2": 0.83, "pt_3": 0.30, "pt_4": 0.70, "pt_5": 0.82},
+    {"pt_6": 0.90, "pt_7": 0.10, "pt_8": 0.80, "pt_9": 0.70},
+    {"pt_10": 0.75},
+)
+
+
 @exercise("Half of the cases look worse than this one.")
-def check_05_median(answer: str | None, scores: Mapping[str, float]) -> str:
-    """Check which case is the median one (of an even number, the lower of the middle two)."""
-    ranked = sorted(scores, key=lambda case: scores[case])
-    right = ranked[(len(ranked) - 1) // 2]
-    mean = float(np.mean(list(scores.values())))
-    nearest = min(scores, key=lambda case: abs(scores[case] - mean))
-    if str(answer) == right:
-        return ""
-    if str(answer) == nearest:
-        return "That case is nearest to the mean. One bad case pulls the mean, not the median."
-    if str(answer) not in scores:
-        return f"Give the name of a case: one of {', '.join(scores)}."
-    if len(ranked) % 2 == 0 and str(answer) == ranked[len(ranked) // 2]:
-        return (
-            "There are two middle cases: take the lower one, so that the figure does not flatter."
-        )
-    return "Sort the cases by score and take the one in the middle."
+def check_05_median(answer: Callable[[Mapping[str, float]], str]) -> str:
+    """Check a function of scores by case that returns the median case (the lower of two)."""
+    if not callable(answer):
+        return "Hand over the function itself: `median_case`, without brackets."
+    for scores in MEDIAN_TRIALS:
+        given = answer(dict(scores))
+        ranked = sorted(scores, key=lambda case: scores[case])
+        if given == ranked[(len(ranked) - 1) // 2]:
+            continue
+        mean = float(np.mean(list(scores.values())))
+        if given not in scores:
+            return f"For {scores} it returned {given!r}: return the name of a case."
+        if len(ranked) % 2 == 0 and given == ranked[len(ranked) // 2]:
+            return (
+                "There are two middle cases: take the lower one, so that the figure does not "
+                "flatter."
+            )
+        if given == list(scores)[(len(scores) - 1) // 2]:
+            return "That is the middle of the dictionary as it was written: sort by score first."
+        if given == min(scores, key=lambda case: abs(scores[case] - mean)):
+            return "That case is nearest to the mean. One bad case pulls the mean, not the median."
+        return f"For {scores} it returned {given!r}: sort by score, take the one in the middle."
+    return ""
 
 
 def check_05_worst_slice(
@@ -99,11 +114,24 @@ def check_05_worst_slice(
 
 
 @exercise("Large slices decide a volume's DSC; small ones hide in it.")
-def check_05_two_slices(answer: float | None) -> str:
-    """Check a volume's DSC: slice A 90 voxels all right, slice B 10 in truth, 10 elsewhere."""
-    hints = {
-        0.5: "You took the mean of the two slices' DSCs, as if both were equally large.",
-        90 / 110: "That is the intersection over union. DSC counts what is shared twice.",
-        None: "Add the voxels of both slices first: shared, truth, prediction.",
-    }
-    return number_hint(answer, 0.9, 1e-3, hints)
+def check_05_two_faces(
+    answer: np.ndarray, truth: np.ndarray, label: int, least: float = 0.95, slices: int = 3
+) -> str:
+    """Check a label map: DSC of an organ at least `least`, yet 0 in `slices` of its slices."""
+    if np.shape(answer) != truth.shape:
+        return f"Give a label map on the truth's grid, {truth.shape}: start from a copy of it."
+    present = (truth == label).any(axis=(1, 2))
+    scores = slice_dsc(truth, np.asarray(answer), label)
+    zero = int((scores[present] == 0).sum())
+    dsc = dice(np.asarray(answer) == label, truth == label)
+    if zero < slices:
+        stray = int((scores[~present] == 0).sum())
+        if stray >= slices:
+            return "Those slices have no such organ in the truth: lose it where it is."
+        return (
+            f"{zero} of the truth's slices have a DSC of 0, and {slices} were asked for: which "
+            "slices can the volume do without?"
+        )
+    if not dsc >= least:
+        return f"The volume's DSC is {dsc:.3f}: lose slices that hold fewer voxels."
+    return ""

@@ -21,7 +21,7 @@ from skimage.measure import marching_cubes
 
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import DatasetSpec
-from oarfuse.viewing.canvas.layout import panel_figure, panel_room, tidy
+from oarfuse.viewing.canvas.layout import MARGIN_IN, panel_figure, panel_room, tidy
 from oarfuse.viewing.canvas.overlay import (
     mark_orientation,
     mark_scale,
@@ -42,6 +42,7 @@ SMOOTHING_MM = 3.0
 LIGHT = np.array([-0.6, -0.66, -0.45])  # (down, away, right): from the viewer's upper left
 RIM = 0.2  # surfaces turned further away than this are dark: a line where an organ ends
 MARGIN_MM = 18.0  # room for the letters at the edges
+ROW_LABEL_IN = 0.22
 
 
 class Surfaces(NamedTuple):
@@ -75,7 +76,7 @@ def edge_letters(direction: np.ndarray) -> str:
 
 @styled
 def show_surfaces(
-    labels: np.ndarray,
+    labels: np.ndarray | Mapping[str, np.ndarray],
     *,
     spacing_mm: Sequence[float],
     spec: DatasetSpec,
@@ -87,7 +88,8 @@ def show_surfaces(
     Parameters
     ----------
     labels
-        Label map (D, H, W).
+        Label map (D, H, W): its views stand in a row. Or several by name, on one grid: each has a
+        column, a view is a row, and every picture of a row frames the same part of space.
     spacing_mm
         Voxel size (D, H, W) in mm.
     views
@@ -102,40 +104,60 @@ def show_surfaces(
     OarfuseError
         If shapes, spacing or labels do not fit, or no organ is there to draw.
     """
-    spacing = check_image(labels, spacing_mm)
-    labels = check_labels(labels, labels, spec, "label map")
-    if not labels.any():
+    several = isinstance(labels, Mapping)
+    named = dict(labels) if isinstance(labels, Mapping) else {"": labels}
+    if not named:
+        raise OarfuseError("There is no label map: give one, or several by name.")
+    first = next(iter(named.values()))
+    spacing = check_image(first, spacing_mm)
+    checked = {
+        name: check_labels(one, first, spec, f"label map {name!r}" if several else "label map")
+        for name, one in named.items()
+    }
+    if not any(one.any() for one in checked.values()):
         raise OarfuseError("The label map holds no organ: there is no surface to show.")
-    surfaces = find_surfaces(labels, spacing, spec)
+    surfaces = {
+        name: find_surfaces(one, spacing, spec) for name, one in checked.items() if one.any()
+    }
+    points = np.concatenate([one.points for one in surfaces.values()])
     sides = {name: view_axes(*angles) for name, angles in (views or VIEWS).items()}
-    sizes = []  # of the pictures in mm, (height, width)
-    for view in sides.values():
-        sizes.append(np.ptp(surfaces.points @ view[[0, 2]].T, axis=0) + 2 * MARGIN_MM)
-    scale = min(
-        panel_room(len(sizes)) / sum(width for _, width in sizes),
-        5.0 / max(height for height, _ in sizes),
-    )
+    frames = {name: _frame(points, view) for name, view in sides.items()}
+    sizes = [np.abs(np.diff(frame, axis=1)).ravel() for frame in frames.values()]  # mm, (h, w)
+    if several:
+        cells = [[(name, side) for name in checked] for side in sides]
+        taken, tallest = ROW_LABEL_IN, 4.2
+    else:
+        cells, taken, tallest = [[("", side) for side in sides]], 0.0, 5.0
+    across = [max(w for _, w in sizes)] * len(checked) if several else [w for _, w in sizes]
+    down = [h for h, _ in sizes] if several else [max(h for h, _ in sizes)]
+    scale = min(panel_room(len(across), taken) / sum(across), tallest / max(down))
     panels = panel_figure(
-        [max(width * scale, 1.5) for _, width in sizes],
-        [max(height for height, _ in sizes) * scale],
+        [max(width * scale, 1.5) for width in across],
+        [height * scale for height in down],
         title=title or "Organ surfaces",
         caption=(
             f"Surfaces of the labels, smoothed by {SMOOTHING_MM:g} mm, seen without perspective; "
             "one scale. Letters: the patient's right R, left L, anterior A, posterior P, superior "
             "S, inferior I."
         ),
-        handles=organ_handles(present_organs(spec, labels)),
+        handles=organ_handles(present_organs(spec, *checked.values())),
+        left_in=MARGIN_IN + taken,
     )
-    for column, (name, view) in enumerate(sides.items()):
-        height, width = sizes[column]
-        axes = panels.axes(0, column, width * scale, height * scale)
-        _draw_surfaces(axes, surfaces, view)
-        down, _, right = view
-        left_, right_, top, bottom = map(edge_letters, (-right, right, -down, down))
-        mark_orientation(axes, left_, right_, top, bottom, on_black=False)
-        mark_scale(axes, on_black=False)
-        axes.set_title(name, pad=4)
+    for row, line in enumerate(cells):
+        for column, (name, side) in enumerate(line):
+            height, width = sizes[row if several else column]
+            axes = panels.axes(row, column, width * scale, height * scale)
+            _draw_surfaces(axes, surfaces.get(name), sides[side], frames[side])
+            axes.set_title((name if row == 0 else "") if several else side, pad=4)
+        if several:
+            panels.name_row(row, line[0][1], MARGIN_IN + ROW_LABEL_IN / 2, 9)
     return panels.figure
+
+
+def _frame(points: np.ndarray, view: np.ndarray) -> np.ndarray:
+    """Return the (down, right) limits in mm of a view that shows all points, lower limit first."""
+    seen = points @ view[[0, 2]].T
+    return np.stack([seen.min(axis=0) - MARGIN_MM, seen.max(axis=0) + MARGIN_MM], axis=1)
 
 
 def find_surfaces(labels: np.ndarray, spacing: Spacing, spec: DatasetSpec) -> Surfaces:
@@ -158,19 +180,25 @@ def find_surfaces(labels: np.ndarray, spacing: Spacing, spec: DatasetSpec) -> Su
     return Surfaces(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def _draw_surfaces(axes: Axes, surfaces: Surfaces, view: np.ndarray) -> None:
-    down, away, right = (surfaces.points @ direction for direction in view)
-    normals = surfaces.normals @ view.T
-    light = LIGHT / np.linalg.norm(LIGHT)
-    halfway = light + np.array([0.0, -1.0, 0.0])  # between the light and the viewer
-    shine = np.clip(normals @ (halfway / np.linalg.norm(halfway)), 0, 1) ** 30
-    shade = 0.42 + 0.58 * np.clip(normals @ light, 0, 1)
-    colors = np.clip(surfaces.colors * shade[:, None] + 0.22 * shine[:, None], 0, 1)
-    colors[-normals[:, 1] < RIM] *= 0.55
-    order = np.argsort(-away[surfaces.triangles].mean(axis=1))
-    mesh = TriMesh(Triangulation(right, down, surfaces.triangles[order]))
-    mesh.set_facecolor(colors)  # a colour for each corner, blended over the triangle
-    axes.add_collection(mesh)
-    axes.set_xlim(right.min() - MARGIN_MM, right.max() + MARGIN_MM)
-    axes.set_ylim(down.max() + MARGIN_MM, down.min() - MARGIN_MM)
+def _draw_surfaces(
+    axes: Axes, surfaces: Surfaces | None, view: np.ndarray, frame: np.ndarray
+) -> None:
+    if surfaces is not None:
+        down, away, right = (surfaces.points @ direction for direction in view)
+        normals = surfaces.normals @ view.T
+        light = LIGHT / np.linalg.norm(LIGHT)
+        halfway = light + np.array([0.0, -1.0, 0.0])  # between the light and the viewer
+        shine = np.clip(normals @ (halfway / np.linalg.norm(halfway)), 0, 1) ** 30
+        shade = 0.42 + 0.58 * np.clip(normals @ light, 0, 1)
+        colors = np.clip(surfaces.colors * shade[:, None] + 0.22 * shine[:, None], 0, 1)
+        colors[-normals[:, 1] < RIM] *= 0.55
+        order = np.argsort(-away[surfaces.triangles].mean(axis=1))
+        mesh = TriMesh(Triangulation(right, down, surfaces.triangles[order]))
+        mesh.set_facecolor(colors)  # a colour for each corner, blended over the triangle
+        axes.add_collection(mesh)
+    axes.set_ylim(*frame[0][::-1])
+    axes.set_xlim(*frame[1])
     tidy(axes)
+    left, right, top, bottom = map(edge_letters, (-view[2], view[2], -view[0], view[0]))
+    mark_orientation(axes, left, right, top, bottom, on_black=False)
+    mark_scale(axes, on_black=False)

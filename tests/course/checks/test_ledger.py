@@ -37,7 +37,8 @@ def entry(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("check", "answer"),
     [
-        (checks.check_07_lowest_hd, "AttUNet"),
+        (checks.check_07_not_highest, ["spinal_cord", "brainstem"]),
+        (checks.check_07_factor, 2.43),
         (checks.check_07_exchange, 91_328),
         (checks.check_07_chance, ["B"]),
         (checks.check_07_entry, entry()),
@@ -53,9 +54,16 @@ def test_the_right_answer_passes(check: Any, answer: Any, capsys: Any) -> None:
 @pytest.mark.parametrize(
     ("check", "answer", "hint"),
     [
-        (checks.check_07_lowest_hd, "OARFocalFuseNet", "abstract"),
-        (checks.check_07_lowest_hd, "UNETR", "other way round"),
-        (checks.check_07_lowest_hd, "nnU-Net", "a name of the table"),
+        (checks.check_07_not_highest, 2, "a list of the organs"),
+        (checks.check_07_not_highest, ["mean"], "organs alone"),
+        (checks.check_07_not_highest, ["right_parotid", "left_parotid", "mandible"], "*is*"),
+        (checks.check_07_not_highest, ["spinal_cord"], "another one"),
+        (checks.check_07_not_highest, ["spinal_cord", "brainstem", "mandible"], "all rows"),
+        (checks.check_07_factor, 1, "rule as it stands"),
+        (checks.check_07_factor, 7.4, "default's spread alone"),
+        (checks.check_07_factor, 3.5, "2.5 %"),
+        (checks.check_07_factor, 12.7, "Student's t"),
+        (checks.check_07_factor, "large", "quantile"),
         (checks.check_07_exchange, 19_648, "resampling convolutions"),
         (checks.check_07_exchange, 45_664, "one level"),
         (checks.check_07_exchange, -91_328, "sign"),

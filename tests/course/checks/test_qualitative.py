@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
 from oarfuse.course.checks import qualitative as checks
-
-SCORES = {"pt_1": 0.80, "pt_2": 0.83, "pt_3": 0.30, "pt_4": 0.70, "pt_5": 0.82}
-EVEN = {"pt_1": 0.80, "pt_2": 0.90, "pt_3": 0.10, "pt_4": 0.70}
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:
@@ -31,9 +28,9 @@ def maps() -> tuple[np.ndarray, np.ndarray]:
     [
         (checks.check_05_which_side, ()),
         (checks.check_05_error_counts, (500, 60, 40)),
-        (checks.check_05_median, (SCORES,)),
+        (checks.check_05_median, ()),
         (checks.check_05_worst_slice, (*maps(), 2)),
-        (checks.check_05_two_slices, ()),
+        (checks.check_05_two_faces, (maps()[0], 2)),
     ],
 )
 def test_no_answer_is_no_failure(
@@ -67,16 +64,25 @@ def test_error_counts(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_median(capsys: pytest.CaptureFixture[str]) -> None:
-    assert checks.check_05_median("pt_1", SCORES)
-    assert checks.check_05_median("pt_4", EVEN)
+    def nearest(scores: Mapping[str, float]) -> str:
+        mean = float(np.mean(list(scores.values())))
+        return min(scores, key=lambda case: abs(scores[case] - mean))
+
+    def at(place: Callable[[int], int]) -> Callable[[Mapping[str, float]], str]:
+        return lambda scores: sorted(scores, key=lambda case: scores[case])[place(len(scores))]
+
+    assert checks.check_05_median(at(lambda n: (n - 1) // 2))
     capsys.readouterr()
-    for wrong, scores, hint in (
-        ("pt_4", SCORES, "nearest to the mean"),
-        ("pt_2", SCORES, "in the middle"),
-        ("pt_9", SCORES, "name of a case"),
-        ("pt_1", EVEN, "lower one"),
+    wrong: Any
+    for wrong, hint in (
+        ("pt_1", "function itself"),
+        (nearest, "nearest to the mean"),
+        (at(lambda n: n // 2), "lower one"),
+        (at(lambda n: -1), "in the middle"),
+        (lambda scores: list(scores)[(len(scores) - 1) // 2], "as it was written"),
+        (lambda scores: float(np.median(list(scores.values()))), "name of a case"),
     ):
-        assert not checks.check_05_median(wrong, scores)
+        assert not checks.check_05_median(wrong)
         assert hint in said(capsys)
 
 
@@ -98,10 +104,28 @@ def test_worst_slice(capsys: pytest.CaptureFixture[str]) -> None:
         assert hint in said(capsys)
 
 
-def test_two_slices(capsys: pytest.CaptureFixture[str]) -> None:
-    assert checks.check_05_two_slices(2 * 90 / (100 + 100))
+def test_two_faces(capsys: pytest.CaptureFixture[str]) -> None:
+    truth = np.zeros((9, 10, 10), np.uint8)
+    truth[1:5] = 2  # 400 voxels
+    truth[5:8, 0, :2] = 2  # and three slices of two each
+    forged = truth.copy()
+    forged[5:8] = 0
+    assert checks.check_05_two_faces(forged, truth, 2)
     capsys.readouterr()
+    stray = truth.copy()
+    stray[[0, 8], 0, 0] = 2
+    large, two = truth.copy(), truth.copy()
+    large[1:4] = 0
+    two[5:7] = 0
     wrong: Any
-    for wrong, hint in ((0.5, "mean of the two"), (90 / 110, "union"), (0.7, "both slices")):
-        assert not checks.check_05_two_slices(wrong)
+    for wrong, hint in (
+        (truth, "0 of the truth's slices"),
+        (two, "2 of the truth's slices"),
+        (large, "fewer voxels"),
+        (truth * 0, "DSC is 0.000"),
+        (0.95, "truth's grid"),
+    ):
+        assert not checks.check_05_two_faces(wrong, truth, 2)
         assert hint in said(capsys)
+    assert not checks.check_05_two_faces(stray, truth, 2, slices=2)
+    assert "no such organ" in said(capsys)
