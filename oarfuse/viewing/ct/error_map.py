@@ -115,6 +115,6 @@ def show_error_map(
         handles=[*organ_handles(present_organs(spec, truth, prediction)), *handles],
     )
     for axes, plane in zip(figure.axes, PLANES.values(), strict=True):
-        section = [plane.take(labels, voxel[plane.axis]) for labels in (truth, prediction)]
-        draw_fill(axes, scan, plane, error_rgba(*section, spec))
+        true, drawn = (plane.take(labels, voxel[plane.axis]) for labels in (truth, prediction))
+        draw_fill(axes, scan, plane, error_rgba(true, drawn, spec))
     return figure
