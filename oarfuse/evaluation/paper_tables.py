@@ -206,8 +206,8 @@ def describe(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
 
 
 def _total(stages: Sequence[dict[str, Any]], key: str) -> Any:
-    values: list[Any] = [stage.get(key) for stage in stages]
-    return None if None in values or not values else round(sum(values), 2)
+    values = [stage[key] for stage in stages if stage.get(key) is not None]
+    return round(sum(values), 2) if values and len(values) == len(stages) else None
 
 
 def _by_transunet(summary: dict[str, Any]) -> dict[str, Any]:

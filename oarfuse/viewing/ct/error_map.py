@@ -115,7 +115,6 @@ def show_error_map(
         handles=[*organ_handles(present_organs(spec, truth, prediction)), *handles],
     )
     for axes, plane in zip(figure.axes, PLANES.values(), strict=True):
-        index = voxel[plane.axis]
-        colors = error_rgba(plane.take(truth, index), plane.take(prediction, index), spec)
-        draw_fill(axes, scan, plane, colors)
+        true, drawn = (plane.take(labels, voxel[plane.axis]) for labels in (truth, prediction))
+        draw_fill(axes, scan, plane, error_rgba(true, drawn, spec))
     return figure
