@@ -66,6 +66,8 @@ def test_patches_name_the_mistake() -> None:
         show_patches({"a": patch(), "b": patch(9)}, spacing_mm=SPACING, spec=OPENKBP)
     with pytest.raises(OarfuseError, match="outside"):
         show_patches({"a": patch()}, spacing_mm=SPACING, spec=OPENKBP, index=(8, 0, 0))
+    with pytest.raises(OarfuseError, match="2 voxels are given for 1 patches"):
+        show_patches({"a": patch()}, spacing_mm=SPACING, spec=OPENKBP, index=[(0, 0, 0)] * 2)
 
 
 # ----- distances

@@ -38,7 +38,7 @@ def show_patches(
     spacing_mm: Sequence[float],
     spec: DatasetSpec,
     planes: Sequence[str] = ("axial", "coronal"),
-    index: Sequence[int] | None = None,
+    index: Sequence[int] | Sequence[Sequence[int]] | None = None,
     title: str = "",
 ) -> Figure:
     """Show patches side by side, one column each and one row a plane, all at one scale.
@@ -51,8 +51,8 @@ def show_patches(
     spacing_mm
         Voxel size (D, H, W) in mm.
     index
-        The voxel (d, h, w) whose slices are shown; by default, in each patch, the one whose slices
-        show the most organs.
+        The voxel (d, h, w) whose slices are shown, or one for each patch; by default, in each
+        patch, the one whose slices show the most organs.
 
     Returns
     -------
@@ -76,7 +76,13 @@ def show_patches(
     if index is None:
         voxels = [telling_voxel(label) for label in labels]
     else:
-        voxels = [check_index(index, images[0].shape)] * len(images)
+        given = np.asarray(index).tolist()
+        given = [given] * len(images) if np.ndim(index) == 1 else given
+        if len(given) != len(images):
+            raise OarfuseError(
+                f"{len(given)} voxels are given for {len(images)} patches: give one or as many."
+            )
+        voxels = [check_index(voxel, images[0].shape) for voxel in given]
     box, views = whole_box(images[0].shape), [get_plane(name) for name in planes]
     sizes = [view.size_mm(box, spacing) for view in views]
     room = panel_room(len(images))

@@ -102,7 +102,7 @@ def test_the_right_answers_are_what_the_package_computes(
         (check_03_mirror, (lambda label: label.flip(-1),), "right parotid"),
         (check_03_mirror, (lambda label: TRADE[label],), "turned around"),
         (check_03_mirror, (lambda label: TRADE[label.flip(0)],), "upside down"),
-        (check_03_mirror, (lambda label: TRADE[label.flip(1)],), "to the back"),
+        (check_03_mirror, (lambda label: TRADE[label.flip(1)],), "front to back"),
         (check_03_mirror, (in_turn,), "swallowed"),
         (check_03_mirror, (in_place,), "work on a copy"),
         (check_03_mirror, (lambda label: label[0],), "shape"),
