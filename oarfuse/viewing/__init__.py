@@ -16,6 +16,7 @@ from oarfuse.viewing.ct.slices import show_planes
 from oarfuse.viewing.ct.surfaces import show_surfaces
 from oarfuse.viewing.ct.volume import volume_viewer
 from oarfuse.viewing.network.diagram import draw_architecture
+from oarfuse.viewing.network.focal_block import draw_focal_block
 from oarfuse.viewing.network.maps import show_maps
 from oarfuse.viewing.network.pipeline import draw_pipeline
 from oarfuse.viewing.plots.budgets import plot_budgets, recorded_curve
@@ -34,6 +35,7 @@ __all__ = [
     "Stage",
     "ViewCase",
     "draw_architecture",
+    "draw_focal_block",
     "draw_pipeline",
     "plot_boxes",
     "plot_budgets",

@@ -64,7 +64,8 @@ def test_the_points_that_must_be_there(entries: list[Entry]) -> None:
         "split", "unit of hd", "direction of asd", "leak", "spacing", "two organs claim",
         "synapse", "which asd", "hd is the lowest", "background", "average of the weights",
         "2d recipe: optimizer", "2d recipe: what a batch", "2d recipe: augmentation",
-        "whose scorer", "gates work", "v-net's loss", "darr: which permutations",
+        "whose scorer", "gates work", "channel wise gating",
+        "v-net's loss", "darr: which permutations",
         "darr: what adapts at test time",
     ):  # fmt: skip
         assert topic in points, topic

@@ -2,72 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from oarfuse.course.checks.common import exercise, number_hint
+from oarfuse.models.dense_fuse import DenseLayer
+from oarfuse.models.encoder_decoder import STREAMS
+from oarfuse.models.focal_fuse import ExchangeOptions, FocalFuse
 
 _COMMUTES = {"average pooling", "trilinear interpolation"}
 _NOT = {"max pooling", "GELU", "instance normalisation"}
 
 
-@exercise("2 N + 1: a kernel of width 3 adds two voxels a level.")
+Features = Sequence[Tensor]
+Newest = Mapping[int, Tensor]
+
+
+@exercise("2 l + 1 = 33: what one exchange gives, kernels of 3 alone earn in sixteen levels.")
 def check_02_reach(answer: object) -> str:
-    """Voxels of its own stream that F[a,4] sees along an axis, without exchange."""
-    three_a_level = (
-        "That adds three voxels a level. Draw a row of voxels: how many new ones does a "
-        "kernel of width 3 reach beyond what was seen before?"
-    )
+    """Levels without exchange until stream 1 sees as much of I_1 as F[1,2] does with it."""
     hints: dict[int | None, str] = {
-        **dict.fromkeys((12, 13), three_a_level),
-        8: "Count the voxel in the middle as well.",
-        None: "F[a,0] sees one voxel. What does one 3x3x3 convolution add on each side?",
+        **dict.fromkeys(
+            (11, 10),
+            "That adds three voxels a level. Draw a row of voxels: how many new ones does a "
+            "kernel of width 3 reach beyond what was seen before?",
+        ),
+        17: "F[1,0] sees one voxel before any level has begun.",
+        **dict.fromkeys((32, 33), "A kernel reaches one voxel further on each of two sides."),
+        None: "Read the voxels of F[1,2] from the table, then ask what one level alone adds.",
     }
-    return number_hint(answer, 9, 0, hints)
+    return number_hint(answer, 16, 0, hints)
 
 
-@exercise("Three maps of its own (3 x 32), and 16 + 64 + 128.")
-def check_02_dense_inputs(answer: object) -> str:
-    """Input channels of stream 2's mix in the third layer of 3D-MSF, width 16."""
-    hints = {
-        240: "That is one map of each stream. Which of its own maps does a dense layer read?",
-        720: "Only the own stream's history counts. Of the others it reads the newest map.",
-        None: "Write down the list that Eq. 7 concatenates for a = 2 and l = 3, with its channels.",
-    }
-    return number_hint(answer, 304, 0, hints)
+@exercise("Four streams, each alone, and not one weight for the others.")
+def check_02_alone(answer: Callable[[Sequence[int]], nn.Module] | None) -> str:
+    """A focal-fuse block of two levels whose streams do not exchange maps.
 
-
-@exercise("N + 1 maps, N + 1 gates, one sum.")
-def check_02_modulator(
-    answer: Callable[[Sequence[Tensor], Tensor, Tensor], Tensor] | None,
-) -> str:
-    """A function of ``(levels F[a,1..N], global context, gates)`` that returns Eq. 4's sum."""
+    Called with ``(C_1, .., C_4)`` it gives a module that takes ``[I_1, .., I_4]`` and returns
+    ``[Y_1, .., Y_4]``, with the weights of ``FocalFuse(channels, exchange=False)``.
+    """
     assert answer is not None
-    random = torch.Generator().manual_seed(0)
-    levels = [torch.randn(2, 5, 3, 4, 6, generator=random) for _ in range(3)]
-    context = torch.randn(2, 5, 1, 1, 1, generator=random)
-    gates = torch.randn(2, 4, 3, 4, 6, generator=random)
-    everything = [*levels, context]
-    expected = _gated(everything, gates)
+    channels = (2, 3, 4, 5)
+    generator = torch.Generator().manual_seed(0)
+    features = [
+        torch.randn(1, c, *(side >> a for side in (16, 24, 16)), generator=generator)
+        for a, c in enumerate(channels)
+    ]
     try:
-        given = answer(levels, context, gates)
-    except Exception as error:  # whatever a reader's function raises is theirs to read
+        block = answer(channels)
+        outputs = _run(block, features)
+    except Exception as error:  # whatever a reader's class raises is theirs to read
         return _raised(error)
-    if not isinstance(given, Tensor) or given.shape != expected.shape:
-        shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
-        return f"Return a map of {tuple(expected.shape)}; yours is {shape}."
-    if torch.allclose(given, expected, atol=1e-5):
-        return ""
-    if torch.allclose(given, _gated(levels, gates), atol=1e-5):
-        return "One level is missing. How many gates are there, and how many maps did you add?"
-    if torch.allclose(given, _gated(everything, gates * gates), atol=1e-5):
-        return "The gates act twice. Eq. 4 already holds them."
-    if torch.allclose(given, sum(everything[1:], everything[0]), atol=1e-5):
-        return "All levels count the same. Where are the gates?"
-    return "Level l takes channel l - 1 of the gates, as a map of one channel: gates[:, l-1:l]."
+    if [o.shape for o in outputs] != [f.shape for f in features]:
+        return "Each Y_a has the shape of its I_a, and there are four of them."
+    for b, changed in enumerate(features):
+        other = [*features[:b], changed + 1, *features[b + 1 :]]
+        for a, (before, after) in enumerate(zip(outputs, _run(block, other), strict=True)):
+            if a != b and not torch.equal(before, after):
+                return (
+                    f"Stream {a + 1} still hears stream {b + 1}: its output changes with I_{b + 1}."
+                )
+    corner = [f.clone() for f in features]
+    corner[0][..., 0, 0, 0] += 5  # outside of what two kernels of 3 see from the middle
+    if torch.equal(_run(block, corner)[0][..., 8, 12, 8], outputs[0][..., 8, 12, 8]):
+        return "A far voxel of its own stream has no say any more. The global context stays."
+    excess = _size(block) - _size(FocalFuse(channels, exchange=False))
+    if excess > 0:
+        return f"The others are silent, but {excess} weights for them are left: where do they sit?"
+    if excess < 0:
+        return (
+            f"{-excess} weights too few. Only the others go: projection, mix (C_a channels), "
+            f"depth-wise convolution, gates, modulator and query stay, on two levels."
+        )
+    return ""
+
+
+@exercise("The whole history of its own stream, and of the others the newest map.")
+def check_02_dense_layer(
+    answer: Callable[[Sequence[int], int, int], nn.Module] | None,
+) -> str:
+    """A class for layer l of 3D-MSF's dense block in stream a (Eq. 7), with its mix and ReLU.
+
+    Called with ``(channels, a, l)``. Its module takes ``[I_{a,0}, .., I_{a,l-1}]`` and
+    ``{b: I_{b,l-1}}`` of all four streams, and returns ``I_{a,l}``.
+    """
+    assert answer is not None
+    channels, a, l = (3, 4, 5, 6), 2, 3  # noqa: E741
+    generator = torch.Generator().manual_seed(0)
+    newest = {
+        b: torch.randn(1, c, *[16 >> (b - 1)] * 3, generator=generator)
+        for b, c in zip(STREAMS, channels, strict=True)
+    }
+    own = [torch.randn(newest[a].shape, generator=generator) for _ in range(l - 1)] + [newest[a]]
+
+    def run(own: Features, newest: Newest) -> Tensor:
+        with torch.no_grad():
+            given = layer(list(own), dict(newest))
+        if not isinstance(given, Tensor) or given.shape != own[0].shape:
+            raise ValueError(f"return one map of {tuple(own[0].shape)}")
+        return given
+
+    try:
+        layer = answer(channels, a, l)
+        output = run(own, newest)
+        silent = [
+            f"I_{{{a},{place}}}"
+            for place in range(l)
+            if torch.equal(output, run([*own[:place], own[place] + 9, *own[place + 1 :]], newest))
+        ]
+        deaf = [b for b in STREAMS if b != a]
+        deaf = [b for b in deaf if torch.equal(output, run(own, {**newest, b: newest[b] + 9}))]
+    except Exception as error:  # see check_02_alone
+        return _raised(error)
+    if silent:
+        return f"{silent[0]} has no say. Which of its own maps does a dense layer read?"
+    if deaf:
+        return f"Stream {deaf[0]} has no say: its newest map comes along, resampled."
+    if output.min() < 0:
+        return "Something is below zero: a ReLU comes last."
+    wanted = _size(DenseLayer(channels, a, l, ExchangeOptions()))
+    if (given := _size(layer)) != wanted:
+        return (
+            f"It has {given} weights, ours {wanted}: one Resample for each other stream, a "
+            f"1x1x1 mix of all maps to C_a channels, then a depth-wise kernel of 3."
+        )
+    return ""
 
 
 @exercise("Linear, and the same in each channel: then the order is free.")
@@ -101,7 +163,7 @@ def check_02_fold(answer: Callable[[Tensor, Tensor], Tensor] | None) -> str:
     expected = F.conv3d(F.conv_transpose3d(features, up, stride=2, groups=6), mix)
     try:
         weight = answer(up, mix)
-    except Exception as error:  # see check_02_modulator
+    except Exception as error:  # see check_02_alone
         return _raised(error)
     if not isinstance(weight, Tensor) or weight.shape != (6, 3, 2, 2, 2):
         shape = tuple(weight.shape) if isinstance(weight, Tensor) else type(weight).__name__
@@ -119,7 +181,12 @@ def _raised(error: Exception) -> str:
     return f"Your function raises {type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _gated(maps: Sequence[Tensor], gates: Tensor) -> Tensor:
-    """Sum maps times their gates: Eq. 4."""
-    products = [m * gates[:, level : level + 1] for level, m in enumerate(maps)]
-    return torch.stack(products).sum(dim=0)
+def _run(block: nn.Module, features: Features) -> list[Tensor]:
+    """Return a block's maps without touching those that it was given."""
+    with torch.no_grad():
+        return list(block([f.clone() for f in features]))
+
+
+def _size(module: nn.Module) -> int:
+    """Count a module's weights."""
+    return sum(p.numel() for p in module.parameters())

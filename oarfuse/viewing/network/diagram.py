@@ -91,17 +91,17 @@ def draw_architecture(rows: Sequence[Stage], *, title: str = "") -> Figure:
     top = ys[1] + 0.78
     _headings(axes, left, right, height - 0.42)
     _terminal(axes, left, top, f"CT, {shape_text((1, *side))}")
-    _arrow(axes, (left, top - 0.14), (left, ys[1] + BOX_H / 2))
+    arrow(axes, (left, top - 0.14), (left, ys[1] + BOX_H / 2))
     for a in range(1, 6):
         _box(axes, left, ys[a], stages[f"I{a}"])
         if a < 5:
-            _arrow(axes, (left, ys[a] - BOX_H / 2), (left, ys[a + 1] + BOX_H / 2))
+            arrow(axes, (left, ys[a] - BOX_H / 2), (left, ys[a + 1] + BOX_H / 2))
             middle = (ys[a] + ys[a + 1]) / 2
             axes.text(left + 0.06, middle, "max-pool 2", fontsize=7, color=FAINT, va="center")
     for x in range(4, 0, -1):
         _box(axes, right, ys[x], stages[f"D{x}"])
         below = ys[x + 1] + BOX_H / 2 if x < 4 else ys[5]
-        _arrow(axes, (right, below), (right, ys[x] - BOX_H / 2))
+        arrow(axes, (right, below), (right, ys[x] - BOX_H / 2))
         middle = (ys[x] + ys[x + 1]) / 2 if x < 4 else (ys[4] + ys[5]) / 2
         axes.text(right + 0.06, middle, "conv-T, stride 2", fontsize=7, color=FAINT, va="center")
     axes.plot([left + BOX_W / 2, right], [ys[5], ys[5]], color=INK, linewidth=1.1)
@@ -115,7 +115,7 @@ def draw_architecture(rows: Sequence[Stage], *, title: str = "") -> Figure:
         va="bottom",
     )
     head = stages["logits"]
-    _arrow(axes, (right, ys[1] + BOX_H / 2), (right, top - 0.16))
+    arrow(axes, (right, ys[1] + BOX_H / 2), (right, top - 0.16))
     _terminal(
         axes,
         right,
@@ -155,12 +155,13 @@ def _terminal(
     axes: Axes, x: float, y: float, text: str, fill: str = "#F0F0F0", note: str = ""
 ) -> None:
     height = 0.36 if note else 0.26
-    _frame(axes, x, y, BOX_W, height, fill)
+    frame(axes, x, y, BOX_W, height, fill)
     axes.text(x, y + (0.075 if note else 0), text, ha="center", va="center", fontsize=8)
     axes.text(x, y - 0.085, note, ha="center", va="center", fontsize=6.5, color=INK)
 
 
-def _frame(axes: Axes, x: float, y: float, width: float, height: float, fill: str) -> None:
+def frame(axes: Axes, x: float, y: float, width: float, height: float, fill: str) -> None:
+    """Draw a rounded box around its middle, in inches."""
     axes.add_patch(
         FancyBboxPatch(
             (x - width / 2, y - height / 2),
@@ -176,7 +177,7 @@ def _frame(axes: Axes, x: float, y: float, width: float, height: float, fill: st
 
 
 def _box(axes: Axes, x: float, y: float, stage: Stage) -> None:
-    _frame(axes, x, y, BOX_W, BOX_H, FILLS[stage.kind])
+    frame(axes, x, y, BOX_W, BOX_H, FILLS[stage.kind])
     name = f"{stage.name[0]}$_{{{stage.name[1:]}}}$"
     kwargs: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 4, "color": INK}
     axes.text(x, y + 0.16, f"{name}   {shape_text(stage.shape)}", fontsize=9, **kwargs)
@@ -190,7 +191,8 @@ def _box(axes: Axes, x: float, y: float, stage: Stage) -> None:
     )
 
 
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draw a straight arrow, in inches."""
     axes.add_patch(
         FancyArrowPatch(
             start,
@@ -218,7 +220,7 @@ def _fusion(
     xs = [first + (last - first) * step / max(steps, 1) for step in range(steps + 1)]
     for a in range(1, 5):
         y = ys[a]
-        _arrow(axes, (left, y), (xs[0] - NODE_R, y))
+        arrow(axes, (left, y), (xs[0] - NODE_R, y))
         for step in range(1, steps + 1):
             for source in range(1, 5) if stages["Y1"].exchange else [a]:
                 own = source == a
@@ -234,9 +236,9 @@ def _fusion(
             _node(axes, x, y, f"${symbol}_{{{a},{step}}}$")
         if symbol == "F":
             _modulation(axes, xs, gate_x, y, stages["Y1"].gated)
-        _arrow(axes, ((gate_x if symbol == "F" else last) + NODE_R, y), (output_x - BOX_W / 2, y))
+        arrow(axes, ((gate_x if symbol == "F" else last) + NODE_R, y), (output_x - BOX_W / 2, y))
         _box(axes, output_x, y, stages[f"Y{a}"])
-        _arrow(axes, (output_x + BOX_W / 2, y), (right, y))
+        arrow(axes, (output_x + BOX_W / 2, y), (right, y))
 
 
 def _node(axes: Axes, x: float, y: float, text: str) -> None:

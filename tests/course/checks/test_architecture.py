@@ -6,12 +6,62 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from oarfuse.course.checks import architecture as checks
+from oarfuse.models.dense_fuse import DenseLayer
+from oarfuse.models.focal_fuse import ExchangeOptions, FocalFuse
 
 
-def right_modulator(levels: Any, context: Any, gates: Any) -> Any:
-    return sum(m * gates[:, i : i + 1] for i, m in enumerate([*levels, context]))
+class Alone(nn.Module):
+    """The package's block without exchange, or with a mistake in its place."""
+
+    def __init__(self, channels: Any, mistake: str = "") -> None:
+        super().__init__()
+        options: dict[str, Any] = {"exchange": mistake in ("exchange", "silent")}
+        options["global_context"] = mistake != "context"
+        self.block = FocalFuse(channels, focal_levels=1 if mistake == "short" else 2, **options)
+        self.silent = mistake == "silent"
+        self.order = slice(None, 3) if mistake == "three" else slice(None)
+
+    def forward(self, features: Any) -> Any:
+        if not self.silent:
+            return self.block(features)[self.order]
+        apart = [torch.zeros_like(f) for f in features]
+        with torch.no_grad():
+            for stream in self.block.streams:
+                for level in stream.levels:
+                    level.fuse.mix.weight[:, level.fuse.mix.out_channels :] = 0
+        return [self.block([*apart[:a], f, *apart[a + 1 :]])[a] for a, f in enumerate(features)]
+
+
+def alone(mistake: str = "") -> Any:
+    return lambda channels: Alone(channels, mistake)
+
+
+class Dense(nn.Module):
+    """The package's dense layer, or one with a mistake."""
+
+    def __init__(self, channels: Any, a: int, l: int, mistake: str = "") -> None:  # noqa: E741
+        super().__init__()
+        self.mistake, self.a = mistake, a
+        self.layer = DenseLayer(channels, a, 1 if mistake == "history" else l, ExchangeOptions())
+        if mistake == "extra":
+            self.extra = nn.Conv3d(2, 2, 1)
+
+    def forward(self, own: Any, newest: Any) -> Any:
+        if self.mistake == "history":
+            own = own[-1:]
+        if self.mistake == "others":
+            newest = {b: 0 * f for b, f in newest.items()}
+        if self.mistake == "relu":
+            return self.layer.depthwise(self.layer.fuse(own, newest))
+        output = self.layer(own, newest)
+        return output[..., :1] if self.mistake == "shape" else output
+
+
+def dense(mistake: str = "") -> Any:
+    return lambda channels, a, layer: Dense(channels, a, layer, mistake)
 
 
 def right_fold(up: Any, mix: Any) -> Any:
@@ -21,9 +71,9 @@ def right_fold(up: Any, mix: Any) -> Any:
 @pytest.mark.parametrize(
     ("check", "answer"),
     [
-        (checks.check_02_reach, 9),
-        (checks.check_02_dense_inputs, 304),
-        (checks.check_02_modulator, right_modulator),
+        (checks.check_02_reach, 16),
+        (checks.check_02_alone, alone()),
+        (checks.check_02_dense_layer, dense()),
         (checks.check_02_commutes, ["trilinear interpolation", "average pooling"]),
         (checks.check_02_fold, right_fold),
     ],
@@ -38,19 +88,22 @@ def test_the_right_answer_passes(check: Any, answer: Any, capsys: Any) -> None:
 @pytest.mark.parametrize(
     ("check", "answer", "hint"),
     [
-        (checks.check_02_reach, 13, "three voxels a level"),
-        (checks.check_02_reach, 12, "three voxels a level"),
-        (checks.check_02_reach, 8, "in the middle"),
-        (checks.check_02_reach, "many", "on each side"),
-        (checks.check_02_dense_inputs, 240, "its own maps"),
-        (checks.check_02_dense_inputs, 720, "newest map"),
-        (checks.check_02_dense_inputs, 3, "Eq. 7"),
-        (checks.check_02_modulator, lambda f, c, g: right_modulator(f, 0 * c, g), "missing"),
-        (checks.check_02_modulator, lambda f, c, g: right_modulator(f, c, g * g), "twice"),
-        (checks.check_02_modulator, lambda f, c, g: sum(f) + c, "Where are the gates"),
-        (checks.check_02_modulator, lambda f, c, g: right_modulator(f, c, -g), "gates[:, l-1:l]"),
-        (checks.check_02_modulator, lambda f, c, g: g, "Return a map of"),
-        (checks.check_02_modulator, lambda f, c, g: f[9], "IndexError"),
+        (checks.check_02_reach, 11, "three voxels a level"),
+        (checks.check_02_reach, 17, "before any level"),
+        (checks.check_02_reach, 33, "two sides"),
+        (checks.check_02_reach, "many", "the table"),
+        (checks.check_02_alone, alone("exchange"), "still hears stream"),
+        (checks.check_02_alone, alone("silent"), "weights for them are left"),
+        (checks.check_02_alone, alone("context"), "global context stays"),
+        (checks.check_02_alone, alone("short"), "weights too few"),
+        (checks.check_02_alone, alone("three"), "four of them"),
+        (checks.check_02_alone, lambda channels: nn.Identity(), "global context stays"),
+        (checks.check_02_alone, lambda channels: nn.Linear(2, 2), "raises"),
+        (checks.check_02_dense_layer, dense("history"), "does a dense layer read"),
+        (checks.check_02_dense_layer, dense("others"), "newest map comes along"),
+        (checks.check_02_dense_layer, dense("relu"), "a ReLU comes last"),
+        (checks.check_02_dense_layer, dense("extra"), "weights, ours"),
+        (checks.check_02_dense_layer, dense("shape"), "return one map"),
         (checks.check_02_commutes, ["average pooling", "max pooling"], "two voxels"),
         (checks.check_02_commutes, ["average pooling", "GELU"], "GELU"),
         (checks.check_02_commutes, ["average pooling"], "missing"),
