@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -201,7 +201,7 @@ def _draw_stream(axes: Axes, block: FocalFuse, shape: Shape, stream: int, top: f
             ends = [top - MAP_H / 2, y + NODE_R]
             axes.plot([x, x], ends, color=INK, linewidth=0.9, linestyle="dashed", zorder=1)
             name = f"$G_{{{a},{row}}}$"
-            style = {"fontsize": 7.5, "ha": "right", "va": "center", "color": INK}
+            style: dict[str, Any] = {"fontsize": 7.5, "ha": "right", "va": "center", "color": INK}
             axes.text(x - 0.04, y + 0.22, name, **style)  # on the right the other gates go down
         _labelled(
             axes,

@@ -29,7 +29,8 @@ class Alone(nn.Module):
             return self.block(features)[self.order]
         apart = [torch.zeros_like(f) for f in features]
         with torch.no_grad():
-            for stream in self.block.streams:
+            streams: Any = self.block.streams
+            for stream in streams:
                 for level in stream.levels:
                     level.fuse.mix.weight[:, level.fuse.mix.out_channels :] = 0
         return [self.block([*apart[:a], f, *apart[a + 1 :]])[a] for a, f in enumerate(features)]
