@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh machine with Python 3.11 or newer and make:
-#   make reproduce   workflow/Snakefile: train, evaluate, every notebook, on the phantom, into build/
+#   make reproduce   README's rows again on the patients that come with the kit, then every notebook
 #   make test        all tests: pytest on the package, nbval on the notebooks
 # For contributors: make lint, make coverage, make night, make docs (see CONTRIBUTING.md).
 
@@ -38,11 +38,8 @@ lint: $(INSTALLED)
 test-package: $(INSTALLED)
 	$(PYTEST) --dist loadfile tests
 
-# The phantom that the notebooks share is drawn and trained on before they run side by side.
 # --nbval-cell-timeout: without it nbval waits for ever when a kernel is killed.
 test-notebooks: $(INSTALLED)
-	$(BIN)/python -c 'from oarfuse.course.material import phantom_data, phantom_weights; \
-		phantom_weights("build/phantom/run", phantom_data("build/phantom/prepared"))'
 	$(PYTEST) --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 		-p no:cacheprovider $(NOTEBOOKS) $(SOLUTIONS)
 

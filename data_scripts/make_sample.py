@@ -26,7 +26,7 @@ from oarfuse.sample import HERE, abdomen_sample, openkbp_sample, openkbp_source
 TRAIN = {
     "pt_2": "an ordinary patient, no slice leaks",
     "pt_4": "an ordinary patient, no slice leaks",
-    "pt_1": "a right parotid and a brainstem that stop early, 29 leaking slices",
+    "pt_1": "a thin right parotid, a brainstem that stops early, 29 leaking slices",
     "pt_9": "a mandible in four pieces, 38 voxels that two organs claim",
     "pt_128": "parotids three times the usual size, 51 leaking slices",
     "pt_196": "a short spinal cord, metal at 21854 HU",
