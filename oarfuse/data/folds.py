@@ -1,4 +1,4 @@
-"""Cross-validation: other partitions of a prepared folder's train and validation patients."""
+"""Other partitions of a prepared folder: the folds of a cross-validation, or fewer patients."""
 
 from __future__ import annotations
 
@@ -65,6 +65,40 @@ def make_fold(
             raise OarfuseError(
                 f"{output} holds another split than {rule}: choose a new folder for this fold."
             )
+        for name in _FOLDERS:
+            _link(output / name, prepared / name)
+        write_json(output / MANIFEST, content | {"split_rule": rule})
+    return load_manifest(output)
+
+
+def fewer_validation(prepared: str | Path, output: str | Path, count: int) -> Manifest:
+    """Write a prepared folder with all train patients and only some that validate.
+
+    A short training would otherwise spend its time on validation. The patients are taken at equal
+    distances from the manifest's order; the test patients are left out. The images are not copied:
+    the new folder links to them. Writing it again with another count replaces the manifest.
+
+    Raises
+    ------
+    OarfuseError
+        If the folder is not completely prepared or has fewer validation patients, or `output`
+        holds something else.
+    """
+    prepared, output = Path(prepared), Path(output)
+    manifest = load_whole_manifest(prepared)
+    names = [case.case for case in manifest.split("validation")]
+    if not 1 <= count <= len(names):
+        raise OarfuseError(
+            f"{prepared} has {len(names)} validation patients, not {count}: choose 1 to "
+            f"{len(names)}."
+        )
+    chosen = {names[index * len(names) // count] for index in range(count)}
+    content = json.loads((prepared / MANIFEST).read_text(encoding="utf-8"))
+    content["cases"] = [
+        entry for entry in content["cases"] if entry["split"] == "train" or entry["case"] in chosen
+    ]
+    rule = f"{manifest.split_rule}, {count} of {len(names)} validation patients"
+    with sole_writer(output, "writing"):
         for name in _FOLDERS:
             _link(output / name, prepared / name)
         write_json(output / MANIFEST, content | {"split_rule": rule})

@@ -10,6 +10,7 @@ import pytest
 
 from oarfuse.cli import main
 from oarfuse.data import load_case, load_manifest, make_fold
+from oarfuse.data.folds import fewer_validation
 from oarfuse.data.manifest import MANIFEST
 from oarfuse.errors import OarfuseError
 from tests.helpers.small_data import write_small_data
@@ -111,3 +112,14 @@ def test_disk_without_links(
     with pytest.raises(OarfuseError, match="cannot become a link"):
         make_fold(prepared, tmp_path / "f", fold=1, folds=2)
     assert not (tmp_path / "f" / MANIFEST).exists()
+
+
+def test_fewer_patients_validate_and_all_train(prepared: Path, tmp_path: Path) -> None:
+    made = fewer_validation(prepared, tmp_path / "few", 1)
+    assert made.split("train") and names(tmp_path / "few", "train") == names(prepared, "train")
+    assert names(tmp_path / "few", "validation") < names(prepared, "validation")
+    assert made.split("test") == () and made.split_rule == "folders, 1 of 2 validation patients"
+    assert all(load_case(case).label.any() for case in made.cases)
+    assert len(fewer_validation(prepared, tmp_path / "few", 2).split("validation")) == 2
+    with pytest.raises(OarfuseError, match="2 validation patients, not 3: choose 1 to 2"):
+        fewer_validation(prepared, tmp_path / "few", 3)
