@@ -17,10 +17,11 @@ from pathlib import Path
 from gpu_trainings import RESULTS
 
 from oarfuse.evaluation import evaluate
+from oarfuse.evaluation.folder import PAGE, SUMMARY, TABLES
 from oarfuse.files import sha256
 from oarfuse.runs import WEIGHTS
 
-SCORES = ("metrics.csv", "metrics_largest_component.csv", "summary.json", "summary.md")
+SCORES = (*TABLES.values(), SUMMARY, PAGE)
 
 
 def collect(output: Path, data: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,10 @@ from torch import nn
 
 from oarfuse.data.label_files import check_is_ours, marked
 from oarfuse.data.nifti import (
+    NIFTI_ENDS,
     NiftiVolume,
     as_ct,
+    case_name,
     labels_image,
     parse_nifti,
     read_ct,
@@ -33,7 +36,9 @@ from oarfuse.weights import ModelInfo, find_weights, load_weights
 if TYPE_CHECKING:
     from oarfuse.dicom import SeriesHeaders
 
-_NIFTI = (".nii", ".nii.gz")
+# Told a case and the volume of each organ in ml.
+TellVolumes = Callable[[Path, dict[str, float]], None]
+
 _NOT_CLINICAL = "not for clinical use"
 
 
@@ -81,17 +86,16 @@ def predict(
         If a file is missing or damaged, the CT is no 3D volume in HU, the weights cannot do what
         is asked, or the network's scores are not finite.
     """
-    network = _load(weights, mirror, device, precision, adapt_steps)
-    ct, _ = _read(image)
-    labels, note = _segment(
-        *network,
-        ct,
+    network = _Network.load(
+        find_weights(weights),
         largest_component=largest_component,
         mirror=mirror,
         device=device,
         precision=precision,
         adapt_steps=adapt_steps,
     )
+    ct, _ = _read(image)
+    labels, note = network.segment(ct)
     return labels_image(labels, ct, note=marked(note))
 
 
@@ -101,7 +105,7 @@ def predict_file(
     output: str | Path,
     *,
     series_uid: str | None = None,
-    tell_volumes: Callable[[Path, dict[str, float]], None] | None = None,
+    tell_volumes: TellVolumes | None = None,
     **options: Any,
 ) -> Path:
     """Segment one CT and write its labels; the output's name says in which form.
@@ -126,42 +130,23 @@ def predict_file(
     OarfuseError
         As `predict`, or if the output is not this kit's; that is checked before all else.
     """
-    path, output = find_weights(weights), Path(output)
-    check_output_file(output, reads=(source, path))
-    contours = output.suffix.lower() == ".dcm"
-    if contours:
-        from oarfuse.dicom import check_has_uids, write_rtstruct
-        from oarfuse.dicom import check_is_ours as check_is_our_rtstruct
-
-        check_is_our_rtstruct(output)
-    else:
-        check_is_ours(output)
-    network = _load(path, **_asked(options))
-    ct, headers = _read(source, series_uid)
-    if contours:
-        if headers is None:
-            raise OarfuseError(
-                f"{source} is no DICOM series, so that there is nothing that an RTSTRUCT could "
-                "belong to: end --output with .nii.gz."
-            )
-        check_has_uids(ct, headers)
-    labels, note = _segment(*network, ct, **options)
-    if tell_volumes is not None:
-        tell_volumes(Path(source), volumes_ml(labels, ct.spacing_mm, network[1].spec))
-    if contours:
-        assert headers is not None
-        write_rtstruct(output, labels, ct, headers, network[1].spec, note=note)
-    else:
-        write_image(output, labels_image(labels, ct, note=marked(note)))
-    return output
+    path = find_weights(weights)
+    _check_output(output, reads=(source, path))
+    return _write(_Network.load(path, **options), source, output, series_uid, tell_volumes)
 
 
 def predict_folder(
-    weights: str | Path, source: str | Path, output: str | Path, **options: Any
+    weights: str | Path,
+    source: str | Path,
+    output: str | Path,
+    *,
+    tell_volumes: TellVolumes | None = None,
+    **options: Any,
 ) -> list[Path]:
     """Segment each case of a folder: its NIfTI files, and its folders that hold a DICOM series.
 
-    Writes ``<case>.nii.gz`` for each into `output`, which is made if it is not there.
+    Writes ``<case>.nii.gz`` for each into `output`, which is made if it is not there. The other
+    parameters are those of `predict_file`.
 
     Returns
     -------
@@ -173,10 +158,14 @@ def predict_folder(
         If there is no case, or, when all others are done, naming each that failed and why.
     """
     cases = cases_of(source)
+    path = find_weights(weights)
+    network = _Network.load(path, **options)
     written, failed = [], []
-    for name, path in cases.items():
+    for name, case in cases.items():
+        target = Path(output) / f"{name}.nii.gz"
         try:
-            written.append(predict_file(weights, path, Path(output) / f"{name}.nii.gz", **options))
+            _check_output(target, reads=(case, path))
+            written.append(_write(network, case, target, None, tell_volumes))
         except OarfuseError as error:
             failed.append(str(error))
     if failed:
@@ -190,8 +179,8 @@ def cases_of(source: str | Path) -> dict[str, Path]:
     for path in sorted(Path(source).iterdir()):
         if path.is_dir() and holds_dicom(path):
             name = path.name
-        elif path.name.endswith(_NIFTI):
-            name = path.name.removesuffix(".gz").removesuffix(".nii")
+        elif path.name.endswith(NIFTI_ENDS):
+            name = case_name(path)
         else:
             continue
         if name in found:
@@ -213,24 +202,89 @@ def is_folder_of_cases(source: str | Path) -> bool:
     return Path(source).is_dir() and not holds_dicom(source)
 
 
-def _asked(options: dict[str, Any]) -> dict[str, Any]:
-    asked = {"mirror": False, "device": None, "precision": "auto", "adapt_steps": 0}
-    return {name: options.get(name, value) for name, value in asked.items()}
+@dataclass(frozen=True)
+class _Network:
+    """A network, what must be known of it, and what is asked of it (see `predict`)."""
+
+    model: nn.Module
+    info: ModelInfo
+    options: dict[str, Any]
+
+    @classmethod
+    def load(
+        cls,
+        weights: Path,
+        *,
+        largest_component: bool = True,
+        mirror: bool = False,
+        device: str | torch.device | None = None,
+        precision: str = "auto",
+        adapt_steps: int = 0,
+    ) -> _Network:
+        """Load a network that can do what is asked on this machine."""
+        chosen = choose_device(device)
+        choose_precision(precision, chosen.type)
+        model, info = load_weights(weights)
+        for warning in check_options(model, info, mirror=mirror, adapt_steps=adapt_steps):
+            warnings.warn(warning, stacklevel=3)
+        options = dict(largest_component=largest_component, mirror=mirror, device=chosen)
+        return cls(model, info, {**options, "precision": precision, "adapt_steps": adapt_steps})
+
+    def segment(self, ct: NiftiVolume) -> tuple[NDArray[np.uint8], str]:
+        """Return labels on the CT's grid and a note on what is unusual; warn of it, too."""
+        doubts = about_the_ct(ct, self.info)
+        for sentence in doubts.values():
+            warnings.warn(sentence, stacklevel=3)
+        labels = predict_any_spacing(self.model, ct.array, ct.spacing_mm, self.info, **self.options)
+        # A network that was trained on phantoms finds no real organ, and nobody expects it.
+        more = {} if self.info.phantom else about_the_labels(labels, ct, self.info.spec)
+        for sentence in more.values():
+            warnings.warn(sentence, stacklevel=3)
+        return labels, "; ".join([_NOT_CLINICAL, *doubts, *more])
 
 
-def _load(
-    weights: str | Path,
-    mirror: bool,
-    device: str | torch.device | None,
-    precision: str,
-    adapt_steps: int,
-) -> tuple[nn.Module, ModelInfo]:
-    """Load a network that can do what is asked on this machine."""
-    choose_precision(precision, choose_device(device).type)
-    model, info = load_weights(find_weights(weights))
-    for warning in check_options(model, info, mirror=mirror, adapt_steps=adapt_steps):
-        warnings.warn(warning, stacklevel=3)
-    return model, info
+def _is_rtstruct(output: str | Path) -> bool:
+    return Path(output).suffix.lower() == ".dcm"
+
+
+def _check_output(output: str | Path, *, reads: tuple[str | Path, ...]) -> None:
+    """Refuse an output that is read, or that this kit did not write."""
+    check_output_file(output, reads=reads)
+    if _is_rtstruct(output):
+        from oarfuse.dicom import check_is_ours as check_is_our_rtstruct
+
+        check_is_our_rtstruct(Path(output))
+    else:
+        check_is_ours(output)
+
+
+def _write(
+    network: _Network,
+    source: str | Path,
+    output: str | Path,
+    series_uid: str | None,
+    tell_volumes: TellVolumes | None,
+) -> Path:
+    output = Path(output)
+    ct, headers = _read(source, series_uid)
+    if _is_rtstruct(output):
+        from oarfuse.dicom import check_has_uids, write_rtstruct
+
+        if headers is None:
+            raise OarfuseError(
+                f"{source} is no DICOM series, so that there is nothing that an RTSTRUCT could "
+                "belong to: end --output with .nii.gz."
+            )
+        check_has_uids(ct, headers)
+    labels, note = network.segment(ct)
+    spec = network.info.spec
+    if tell_volumes is not None:
+        tell_volumes(Path(source), volumes_ml(labels, ct.spacing_mm, spec))
+    if headers is not None and _is_rtstruct(output):
+        write_rtstruct(output, labels, ct, headers, spec, note=note)
+    else:
+        write_image(output, labels_image(labels, ct, note=marked(note)))
+    return output
 
 
 def _read(
@@ -247,18 +301,3 @@ def _read(
 
         return read_series(image, series_uid=series_uid)
     return read_ct(image), None
-
-
-def _segment(
-    model: nn.Module, info: ModelInfo, ct: NiftiVolume, **options: Any
-) -> tuple[NDArray[np.uint8], str]:
-    """Return labels on the CT's grid and a note on what is unusual; warn of it, too."""
-    doubts = about_the_ct(ct, info)
-    for sentence in doubts.values():
-        warnings.warn(sentence, stacklevel=4)
-    labels = predict_any_spacing(model, ct.array, ct.spacing_mm, info, **options)
-    # A network that was trained on phantoms finds no real organ, and nobody expects it.
-    more = {} if info.phantom else about_the_labels(labels, ct, info.spec)
-    for sentence in more.values():
-        warnings.warn(sentence, stacklevel=4)
-    return labels, "; ".join([_NOT_CLINICAL, *doubts, *more])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from oarfuse.evaluation.statistics import MEAN, load_metrics, mean_interval, paired_differences
+from oarfuse.evaluation.statistics import MEAN, mean_interval, paired_differences
 from oarfuse.organs import get_spec
 from oarfuse.runs import LOG, VALIDATION
 from reports.markdown import dsc_hd_asd, table
@@ -96,14 +96,14 @@ def read_runs(content: dict[str, Any], group: dict[str, Any], results: Path) -> 
         folder = place(content, name, results)
         if not (folder / MARK).exists():
             continue
-        trained = training_sessions([folder])
+        evaluation, trained = full_run(folder), training_sessions([folder])
         listed = experiments(content)[name]
         changed = {k: v for k, v in listed.items() if content["train"].get(k, ...) != v}
         # The last step is always validated, not always logged.
         validation = pd.read_csv(folder / VALIDATION).set_index("step")
         found[name] = {
-            **full_run(folder / MARK),
-            "metrics": load_metrics(folder / "metrics.csv"),
+            **evaluation.summary,
+            "metrics": evaluation.metrics,
             "curve": validation["val_dsc"],
             "steps": int(validation.index[-1]),
             "minutes": validation["minutes"].iloc[-1],

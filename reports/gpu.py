@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from oarfuse.evaluation import read_summary
+from oarfuse.evaluation.folder import SUMMARY
 from oarfuse.evaluation.statistics import MEAN
 from oarfuse.runs import VALIDATION
 from reports.markdown import dsc_hd_asd, table
@@ -113,9 +115,9 @@ def _trainings(folder: Path) -> str:
     heads = ["trained on a GPU", "minutes", "steps", "DSC", "largest component: DSC",
              "HD (voxels)", "ASD (voxels)"]  # fmt: skip
     rows = []
-    paths = sorted(folder.glob("*/summary.json"))
+    paths = sorted(folder.glob(f"*/{SUMMARY}"))
     for path in paths:
-        means = read_json(path)["means"]
+        means = read_summary(path.parent)["means"]
         last = pd.read_csv(path.parent / VALIDATION).iloc[-1]
         rows.append([path.parent.name, f"{last['minutes']:.1f}", f"{last['step']:.0f}",
                      f"{means['raw'][MEAN]['dsc']:.4f}",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from oarfuse.evaluation import read_summary
 from oarfuse.evaluation.statistics import MEAN
 from oarfuse.paper.ledger import Entry, ledger_json, load_ledger
 from reports.experiments import read_runs
-from reports.results import RESULTS, other_evaluations, read_json
+from reports.results import RESULTS, other_evaluations
 from workflow.experiments import RESULTS as EXPERIMENTS
 from workflow.experiments import experiments, place, read_list
 
@@ -55,7 +56,7 @@ EVALUATED: dict[str, dict[str, tuple[str, str]]] = {
         "averaged with the mirrored volume": ("mirrored", "raw"),
     },
 }
-PUBLISHED = RESULTS / "oarfocalfusenet" / "summary.json"
+PUBLISHED = RESULTS / "oarfocalfusenet"
 
 
 def ledger_text(results: Path = EXPERIMENTS, published: Path = PUBLISHED) -> str:
@@ -64,8 +65,8 @@ def ledger_text(results: Path = EXPERIMENTS, published: Path = PUBLISHED) -> str
     done: dict[str, Any] = {}
     for group in content["groups"].values():
         done |= read_runs(content, group, results)
-    summary = read_json(published)
-    others = other_evaluations(published.parent, summary["weights"]["sha256"])
+    summary = read_summary(published)
+    others = other_evaluations(published, summary["weights"]["sha256"])
     evaluations = {"published": summary, **others}
     entries = load_ledger()
     _check_points(entries)

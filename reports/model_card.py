@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from oarfuse.evaluation import VARIANT_TITLES, Evaluation
 from oarfuse.evaluation.statistics import MEAN, mean_interval
 from oarfuse.organs import get_spec
 from reports.markdown import dsc_hd_asd, table
-from reports.results import ROOT, VARIANTS, other_evaluations, read_json
+from reports.results import ROOT, other_evaluations, read_json
 
 METRICS = {"dsc": ("DSC", 4), "hd_vox": ("HD (voxels)", 2), "hd_mm": ("HD (mm)", 1),
            "hd95_mm": ("HD95 (mm)", 1), "asd_vox": ("ASD (voxels)", 3),
@@ -31,8 +32,8 @@ def _published() -> list[Path]:
 def _card(path: Path) -> str:
     about = read_json(path)
     folder = ROOT / about["results"]
-    summary = read_json(folder / "summary.json")
-    rows = pd.read_csv(folder / "metrics_more.csv", dtype={"case": str})
+    evaluation = Evaluation.load(ROOT / about["results"])
+    summary, rows = evaluation.summary, evaluation.metrics
     title = TITLES.get(about["model"], about["model"])
     spec = get_spec(about["dataset"])
     organs = ", ".join(f"{organ.label} {organ.title.lower()}" for organ in spec.organs)
@@ -109,7 +110,7 @@ def _elsewhere(folder: Path, digest: str) -> str:
         for variant in ("raw", "largest_component"):
             made = f"{summary['device_name']}, {summary['date'][:10]} (commit {summary['commit']})"
             rows.append([name, f"{summary['cases']} {summary['split']}",
-                         "with" if summary["mirror"] else "without", VARIANTS[variant],
+                         "with" if summary["mirror"] else "without", VARIANT_TITLES[variant],
                          *dsc_hd_asd(summary["means"][variant][MEAN]), made])  # fmt: skip
     return f"The same weights, evaluated otherwise:\n\n{table(heads, rows, 'llllrrrl')}"
 
@@ -152,7 +153,7 @@ def _with_interval(rows: pd.DataFrame, metric: str) -> str:
 def _means(rows: pd.DataFrame) -> str:
     heads = ["mean over organs", *(title for title, _ in METRICS.values()), "missed"]
     cells = []
-    for variant, title in VARIANTS.items():
+    for variant, title in VARIANT_TITLES.items():
         chosen = rows[rows["variant"] == variant]
         figures = [_with_interval(chosen, metric) for metric in METRICS]
         cells.append([title, *figures, int(chosen["missed"].sum())])
@@ -163,7 +164,7 @@ def _organs(rows: pd.DataFrame, spec: Any, paper: dict[str, Any] | None) -> str:
     heads = ["organ", "variant", *(title for title, _ in METRICS.values()), "paper's DSC"]
     cells = []
     for organ in spec.organs:
-        for variant, title in VARIANTS.items():
+        for variant, title in VARIANT_TITLES.items():
             chosen = rows[(rows["variant"] == variant) & (rows["organ"] == organ.name)]
             figures = [_with_interval(chosen, metric) for metric in METRICS]
             printed = f"{paper[organ.name]:.4f}" if paper and variant == "raw" else ""

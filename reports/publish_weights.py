@@ -19,11 +19,12 @@ import numpy as np
 import pandas as pd
 
 from oarfuse.config import recipe
+from oarfuse.course.picks import rank_cases
 from oarfuse.data import Manifest, load_case, load_manifest, read_nifti
 from oarfuse.errors import OarfuseError
-from oarfuse.evaluation import evaluate
+from oarfuse.evaluation import Evaluation, evaluate
 from oarfuse.evaluation.cases import jsonable
-from oarfuse.evaluation.statistics import load_metrics
+from oarfuse.evaluation.folder import MORE, PAGE, SUMMARY, TABLES
 from oarfuse.files import atomic_path, sha256, write_json
 from oarfuse.runs import CONFIG, VALIDATION, WEIGHTS
 from oarfuse.viewing import ViewCase, show_cases
@@ -34,8 +35,7 @@ from reports.keep_run import copy_records
 from reports.results import ROOT, read_json
 
 LIMIT_MB = 15
-SCORES = ("metrics.csv", "metrics_largest_component.csv", "metrics_more.csv", "summary.json",
-          "summary.md")  # fmt: skip
+SCORES = (*TABLES.values(), MORE, SUMMARY, PAGE)
 
 
 def history(run: Path, info: ModelInfo, folders: Sequence[Path]) -> list[dict[str, Any]]:
@@ -108,8 +108,8 @@ def draw_curve(stages: list[dict[str, Any]], folder: Path, target: Path) -> None
 
 def draw_cases(scores: Path, manifest: Manifest, method: str, output: Path) -> None:
     """Draw best, median and worst patient, and the three worst on their worst slice."""
-    frame = load_metrics(scores / "metrics.csv")
-    dsc = frame.groupby("case")["dsc"].mean().sort_values()
+    frame = Evaluation.load(scores, "raw").metrics
+    dsc = rank_cases(frame)
     ranks = {"best": dsc.index[-1], "median": dsc.index[len(dsc) // 2], "worst": dsc.index[0]}
     cases = [_view(scores, manifest, method, name, rank) for rank, name in ranks.items()]
     worst = []

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from oarfuse.evaluation import VARIANT_TITLES
+from oarfuse.evaluation.folder import SUMMARY
 from oarfuse.evaluation.statistics import MEAN
 from oarfuse.organs import get_spec
 from oarfuse.runs import LOG
@@ -21,7 +23,6 @@ from reports.performance import performance_block
 from reports.results import (
     RESULTS,
     ROOT,
-    VARIANTS,
     busy_cores,
     full_run,
     other_evaluations,
@@ -38,8 +39,8 @@ def results_block() -> str:
     heads = ["method", "source", "DSC", "HD (voxels)", "ASD (voxels)"]
     heads += [organ.title for organ in organs]
     rows, notes = [], []
-    for path in sorted(RESULTS.glob("*/summary.json")):
-        summary = full_run(path)
+    for path in sorted(RESULTS.glob(f"*/{SUMMARY}")):
+        summary = full_run(path.parent).summary
         paper = summary["paper"]
         if paper:
             figures = [f"{paper['dsc']:.4f}", f"{paper['hd']:.2f}*", f"{paper['asd']:.3f}*"]
@@ -49,7 +50,7 @@ def results_block() -> str:
             means = summary["means"][variant]
             figures = dsc_hd_asd(means[MEAN])
             figures += [f"{means[organ.name]['dsc']:.4f}" for organ in organs]
-            rows.append([summary["model"], f"ours, {VARIANTS[variant]}", *figures])
+            rows.append([summary["model"], f"ours, {VARIANT_TITLES[variant]}", *figures])
         notes.append(_note(path.parent, summary))
     lines = [
         table(heads, rows, "ll"),

@@ -9,16 +9,12 @@ from typing import Any
 
 import pandas as pd
 
+from oarfuse.evaluation import Evaluation, read_summary
+from oarfuse.evaluation.folder import SUMMARY
 from oarfuse.runs import ENVIRONMENT
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "openkbp"
-VARIANTS = {
-    "raw": "raw",
-    "largest_component": "largest component",
-    "no_leak": "raw, leaking slices left out",
-    "largest_component_no_leak": "largest component, leaking slices left out",
-}
 
 
 def read_json(path: Path) -> Any:
@@ -26,19 +22,19 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def full_run(path: Path) -> dict[str, Any]:
-    """Return a `summary.json`; a smoke run's or a phantom's ends the program."""
-    summary = read_json(path)
-    if summary["kind"] != "full run":
-        raise SystemExit(f"{path} is a {summary['kind']}: only full runs belong here.")
-    return summary
+def full_run(folder: Path) -> Evaluation:
+    """Return the evaluation in a folder; a smoke run's or a phantom's ends the program."""
+    found = Evaluation.load(folder, "raw")
+    if found.kind != "full run":
+        raise SystemExit(f"{folder} holds a {found.kind}: only full runs belong here.")
+    return found
 
 
 def other_evaluations(folder: Path, digest: str) -> dict[str, dict[str, Any]]:
     """Return name -> summary of what else these very weights were evaluated on, or how."""
     found = {}
-    for path in sorted(folder.glob("other_evaluations/*/summary.json")):
-        summary = read_json(path)
+    for path in sorted(folder.glob(f"other_evaluations/*/{SUMMARY}")):
+        summary = read_summary(path.parent)
         if summary["weights"]["sha256"] == digest:  # not weights that were published before
             found[path.parent.name.replace("_", " ")] = summary
     return found

@@ -60,7 +60,7 @@ def weights(request: pytest.FixtureRequest, case: Case, monkeypatch: pytest.Monk
         spacing_range_mm=(case.spacing_mm, case.spacing_mm),
         phantom=False,
     )
-    monkeypatch.setattr("oarfuse.inference.load_weights", lambda _: (SmoothThresholds(), info))
+    monkeypatch.setattr("oarfuse.prediction.load_weights", lambda _: (SmoothThresholds(), info))
     return STAND_IN
 
 

@@ -2,8 +2,8 @@
 
 python workflow/reproduced.py build/course/published/oarfocalfusenet-openkbp
 
-The row was computed in bfloat16 on another processor. What another precision or processor changes
-is measured and stated in README; `ALLOWED` is above that, and below what would be another network.
+The row was computed in bfloat16 on another processor: `ALLOWED` leaves room for another precision
+or processor, and is below what would be another network.
 """
 
 from __future__ import annotations

@@ -148,6 +148,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def add_inference_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `predict` and `evaluate` both ask of a network."""
     from oarfuse.config import PRECISIONS
 
     parser.add_argument(

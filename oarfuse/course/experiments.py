@@ -10,7 +10,8 @@ import pandas as pd
 from scipy import stats
 
 from oarfuse.errors import OarfuseError
-from oarfuse.evaluation.statistics import MEAN, load_metrics, paired_differences
+from oarfuse.evaluation import Evaluation
+from oarfuse.evaluation.statistics import MEAN, paired_differences
 
 
 def seed_band(scores: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
@@ -55,10 +56,10 @@ def seed_effect_table(
         `chance` has the same columns for each seed, and its attribute ``attrs["band"]`` is
         `seed_band` of the seeds, less their mean.
     """
-    frames = {Path(folder).name: load_metrics(Path(folder) / "metrics.csv") for folder in seeds}
+    frames = {Path(folder).name: Evaluation.load(folder, "raw").metrics for folder in seeds}
     pooled = pd.concat(frames.values())
     unchanged = pooled.groupby(["case", "organ"], sort=False)["dsc"].mean().reset_index()
-    others = {name: load_metrics(Path(folder) / "metrics.csv") for name, folder in changed.items()}
+    others = {name: Evaluation.load(folder, "raw").metrics for name, folder in changed.items()}
     table = paired_differences(unchanged, frames | others)
     table = table[table["organ"] == MEAN].set_index("method")
     table = table.rename(columns={"other": "dsc"})[["dsc", "difference", "low", "high"]]

@@ -38,6 +38,7 @@ from oarfuse.data.plausible import hu_problem
 from oarfuse.errors import OarfuseError
 from oarfuse.files import atomic_path
 
+NIFTI_ENDS = (".nii", ".nii.gz")
 _SPL = axcodes2ornt(("S", "P", "L"))
 _NIBABEL_ERRORS = (ImageFileError, HeaderDataError, WrapStructError)
 # What xyzt_units says of space; a file that says nothing (0, the most common) is in mm.
@@ -203,9 +204,14 @@ def write_labels_like(
     write_image(path, labels_image(labels_spl, like, note=note))
 
 
+def case_name(path: Path) -> str:
+    """Return a NIfTI file's name without its ending."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
 def check_nifti_name(path: Path) -> None:
     """Raise `OarfuseError` unless a file to write is called ``.nii`` or ``.nii.gz``."""
-    if not path.name.endswith((".nii", ".nii.gz")):
+    if not path.name.endswith(NIFTI_ENDS):
         raise OarfuseError(f"{path} is no NIfTI name: end it with .nii.gz or .nii.")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from oarfuse.data.containers import Container, check_size, open_container, several
 from oarfuse.data.manifest import Manifest, Skipped
-from oarfuse.data.nifti import as_ct, in_file_order, parse_nifti, require_same_grid
+from oarfuse.data.nifti import NIFTI_ENDS, as_ct, in_file_order, parse_nifti, require_same_grid
 from oarfuse.data.prepare import Header, Job, PatientData, fingerprint, prepare_cases
 from oarfuse.data.splits import PHANTOM_MARKER
 from oarfuse.data.synapse_labels import check_challenge_labels, to_classes
@@ -127,7 +127,7 @@ def _find_patients(files: Container) -> dict[int, _Patient]:
     """Return the patients by number, in the order of TransUNet's lists."""
     found: dict[int, dict[str, str]] = {}
     roots = set()
-    for name in files.files((".nii", ".nii.gz")):
+    for name in files.files(NIFTI_ENDS):
         match = _FILE.fullmatch(name)
         if match is None or match["folder"].lower() != match["stem"].lower():
             continue

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from oarfuse.data.nifti import NiftiVolume, read_nifti, require_same_grid
+from oarfuse.data.nifti import NIFTI_ENDS, NiftiVolume, case_name, read_nifti, require_same_grid
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.cases import check_labels, organ_rows, score_case
 from oarfuse.evaluation.folder import (
@@ -60,7 +60,7 @@ def score(truth: str | Path, prediction: str | Path, dataset: str) -> pd.DataFra
     for pair in _pairs(Path(truth), Path(prediction)):
         true_labels, labels, spacing_mm = _read_pair(*pair, spec)
         scored = organ_rows(labels, true_labels, spacing_mm, spec)
-        rows += [{"case": _case(pair[0]), **row} for row in scored]
+        rows += [{"case": case_name(pair[0]), **row} for row in scored]
     return pd.DataFrame(rows, columns=[name for name in MORE_COLUMNS if name != "variant"])
 
 
@@ -101,7 +101,7 @@ def score_files(
         rows = []
         for pair in pairs:
             true_labels, labels, spacing_mm = _read_pair(*pair, spec)
-            scored = score_case(labels, true_labels, spacing_mm, spec, case=_case(pair[0]))
+            scored = score_case(labels, true_labels, spacing_mm, spec, case=case_name(pair[0]))
             rows += [row for row in scored if row["variant"] in TABLES]
         description = {
             "format": FORMAT,
@@ -139,10 +139,6 @@ def _read_pair(
     return true_labels, labels, reference.spacing_mm
 
 
-def _case(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")
-
-
 def _pairs(truth: Path, prediction: Path) -> list[tuple[Path, Path]]:
     if truth.is_dir() != prediction.is_dir():
         raise OarfuseError(
@@ -150,7 +146,7 @@ def _pairs(truth: Path, prediction: Path) -> list[tuple[Path, Path]]:
         )
     if not truth.is_dir():
         return [(truth, prediction)]
-    paths = sorted(path for path in truth.iterdir() if path.name.endswith((".nii", ".nii.gz")))
+    paths = sorted(path for path in truth.iterdir() if path.name.endswith(NIFTI_ENDS))
     if not paths:
         raise OarfuseError(f"{truth} holds no label files: give a folder of .nii.gz files.")
     for path in paths:

@@ -128,7 +128,7 @@ def test_runs_one_after_the_other_and_never_twice(
         runner.run_all(changed, data, work, results, [first], smoke=False)
     with pytest.raises(OarfuseError, match="There is no 'nonsense'"):
         call(["nonsense"])
-    with pytest.raises(SystemExit, match="is a phantom: only full runs"):
+    with pytest.raises(SystemExit, match="holds a phantom: only full runs"):
         report.page(TINY, results)
 
 
@@ -280,11 +280,10 @@ def test_ledger_names_the_groups_and_seeds_of_its_runs(tmp_path: Path) -> None:
 
 
 def test_ledger_takes_variants_from_the_published_scores(tmp_path: Path) -> None:
-    published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    published = json.loads((PUBLISHED / "summary.json").read_text(encoding="utf-8"))
     published["means"]["no_leak"]["spinal_cord"]["dsc"] = 0.12344
-    changed = tmp_path / "summary.json"
-    changed.write_text(json.dumps(published), encoding="utf-8")
-    entries = json.loads(ledger_text(results=tmp_path, published=changed))
+    (tmp_path / "summary.json").write_text(json.dumps(published), encoding="utf-8")
+    entries = json.loads(ledger_text(results=tmp_path, published=tmp_path))
     (score,) = (e["effect"]["score"] for e in entries if e["point"].startswith("Slices that leak"))
     assert score["rows"][1]["dsc_spinal_cord"] == 0.1234
     assert published["commit"] in score["how"]

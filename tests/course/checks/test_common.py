@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
 import pytest
 
+from oarfuse.course import checks
 from oarfuse.course.checks.common import close, report, unanswered
+
+CHECKS = [
+    check
+    for module in iter_modules(checks.__path__, f"{checks.__name__}.")
+    for name, check in vars(import_module(module.name)).items()
+    if name.startswith("check_")
+]
+
+
+def test_every_notebook_has_checks() -> None:
+    assert {check.__name__[6:8] for check in CHECKS} == {f"{number:02}" for number in range(8)}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_an_open_exercise_is_no_failure(
+    check: Callable[..., bool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(*[None] * len(inspect.signature(check).parameters)) is False
+    assert capsys.readouterr().out == "not answered yet\n"
 
 
 def test_unanswered_speaks_only_for_none(capsys: pytest.CaptureFixture[str]) -> None:

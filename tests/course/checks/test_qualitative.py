@@ -23,23 +23,6 @@ def maps() -> tuple[np.ndarray, np.ndarray]:
     return truth, prediction
 
 
-@pytest.mark.parametrize(
-    ("check", "extra"),
-    [
-        (checks.check_05_which_side, ()),
-        (checks.check_05_error_counts, (500, 60, 40)),
-        (checks.check_05_median, ()),
-        (checks.check_05_worst_slice, (*maps(), 2)),
-        (checks.check_05_two_faces, (maps()[0], 2)),
-    ],
-)
-def test_no_answer_is_no_failure(
-    check: Callable[..., bool], extra: tuple, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert check(None, *extra) is False
-    assert said(capsys) == "not answered yet\n"
-
-
 def test_which_side(capsys: pytest.CaptureFixture[str]) -> None:
     assert checks.check_05_which_side(" Right ")
     wrong: Any
