@@ -23,7 +23,7 @@ OUTPUT = ROOT / "docs" / "figures" / "rooms.png"
 ROOMS = {
     "sample": ("sample",),
     "base": (
-        *("errors", "files", "organs", "config", "devices", "provenance"),
+        *("errors", "extras", "files", "organs", "config", "devices", "provenance"),
         *("console", "interruption", "moved"),
     ),
     "models": ("models",),
