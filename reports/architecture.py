@@ -37,7 +37,7 @@ ROOMS = {
     "evaluation": ("evaluation",),
     "viewing": ("viewing",),
     "course": ("course",),
-    "face": ("cli", "commands", "oarfuse"),
+    "face": ("cli", "commands", "doctor", "oarfuse"),
 }
 WHAT = {
     "base": "errors, files, organs,\nconfig, devices",

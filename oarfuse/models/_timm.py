@@ -19,7 +19,7 @@ import torch
 from oarfuse.errors import OarfuseError
 from oarfuse.extras import require
 
-_WHAT = "This network, as timm has parts of it,"
+_WHAT = "The encoder of this network, which is timm's,"
 _BOX_OPERATORS = ("nms", "qnms")
 _BOX_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
