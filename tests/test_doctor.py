@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -99,3 +100,13 @@ def test_extras_are_read_from_the_package(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(doctor.metadata, "requires", not_installed)
     assert doctor.extras() == {}
+
+
+def test_a_gpu_is_listed_with_what_serves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    about = SimpleNamespace(name="Tesla T4", total_memory=15 * 2**30, major=7, minor=5)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: about)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    said = doctor.facts()["cuda:0"]
+    assert said.startswith("Tesla T4, 15.0 GiB, capability 7.5, CUDA ")
+    assert said.endswith("; torch kernels; auto is 16-mixed")  # no CUDA here, so no Triton
