@@ -153,6 +153,28 @@ def test_nothing_of_the_extras_is_in_the_bare_environment(bare: Path, tmp_path: 
     assert all(Path(file).is_relative_to(bare.parent) for file in files)
 
 
+def test_only_what_reads_dicom_or_draws_widgets_needs_an_extra(bare: Path, tmp_path: Path) -> None:
+    """Every other module can be imported; the faces of these two rooms say what is missing."""
+    code = (
+        "import importlib, pkgutil, oarfuse\n"
+        "for found in pkgutil.walk_packages(oarfuse.__path__, 'oarfuse.'):\n"
+        "    try: importlib.import_module(found.name)\n"
+        "    except ModuleNotFoundError as error: print(found.name, error.name)\n"
+        "    except oarfuse.OarfuseError as error: print(found.name, error)\n"
+    )
+    failed = [line.split()[0] for line in run(bare, tmp_path, "python", "-c", code).splitlines()]
+    # Triton comes with PyTorch where there is a GPU for these kernels.
+    rooms = ("oarfuse.dicom.", "oarfuse.models.kernels.")
+    assert "oarfuse.dicom.series" in failed
+    assert [name for name in failed if not name.startswith(rooms)] == ["oarfuse.viewing.ct.browser"]
+    code = (
+        "import oarfuse\n"
+        "try: from oarfuse.viewing import SliceBrowser\n"
+        "except oarfuse.OarfuseError as error: print(error)"
+    )
+    assert "pip install 'oarfuse[notebooks]'" in run(bare, tmp_path, "python", "-c", code)
+
+
 def test_the_bare_install_predicts_a_real_patient_and_scores(bare: Path, tmp_path: Path) -> None:
     command = ["oarfuse", "predict", "--weights", "msf3d-openkbp", "--device", "cpu"]
     ct, truth = (openkbp_sample() / folder / PATIENT for folder in ("images", "labels"))
