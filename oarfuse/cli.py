@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oarfuse import __version__
-from oarfuse.commands import data, networks, scores, speaks
+from oarfuse.commands import data, machine, networks, scores, speaks
 from oarfuse.console import (
     MORE_MEMORY,
     about_path,
@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add(commands)
     networks.add(commands)
     scores.add(commands)
+    machine.add(commands)
     return parser
 
 

@@ -16,7 +16,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.tensorboard import SummaryWriter
 
 from oarfuse.config import TrainConfig, load_config, recipe
 from oarfuse.data.manifest import Manifest
@@ -184,7 +183,7 @@ class RunFolder:
                 self._check_patients()
                 self._record_history()
                 self._mend_checkpoint()
-                self._writer = SummaryWriter(str(self.folder / "tensorboard"))
+                self._writer = _tensorboard_writer(self.folder / "tensorboard")
                 opening.callback(self._close_writer)
                 self._open = opening.pop_all()
         return self
@@ -199,7 +198,8 @@ class RunFolder:
 
     def _close_writer(self) -> None:
         with suppress(OSError):  # of a full disk; `_add_row` has said so
-            self._writer.close()
+            if self._writer is not None:
+                self._writer.close()
 
     def _mend_checkpoint(self) -> None:
         """Put the previous checkpoint in the place of one that is missing or damaged."""
@@ -370,10 +370,19 @@ class RunFolder:
         with atomic_path(self.folder / name) as temporary:
             pd.DataFrame(self.rows[name]).to_csv(temporary, index=False, float_format="%.6g")
             for key, value in row.items():  # in here, because this too fails when the disk is full
-                if key not in ("step", "minutes"):
+                if self._writer is not None and key not in ("step", "minutes"):
                     self._writer.add_scalar(key, value, row["step"])
         if self.watch:
             self.watch(self.folder)
+
+
+def _tensorboard_writer(folder: Path) -> Any:
+    """Return a writer of the curves, or None without TensorBoard: `LOG` holds the same figures."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder))
 
 
 def _check_checkpoint(path: Path) -> None:

@@ -19,13 +19,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import papermill
 import yaml
-from jupyter_client.kernelspec import NoSuchKernel
-from nbclient.exceptions import DeadKernelError
 
 from oarfuse import OarfuseError
-from oarfuse.course.static import keep_pictures
+from oarfuse.extras import require
 from oarfuse.files import same_file
 
 Parameters = dict[str, Any]
@@ -221,6 +218,13 @@ def _is_foreign(path: Path) -> bool:
 
 def run(notebook: Path, executed: Path, given: Parameters) -> str | None:
     """Run one notebook; return what went wrong, if something did."""
+    require("Running notebooks", "notebooks", "papermill")
+    import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient.exceptions import DeadKernelError
+
+    from oarfuse.course.static import keep_pictures
+
     unfinished = executed.with_suffix(".unfinished.ipynb")
     with open(executed.with_suffix(".stderr.txt"), "w", encoding="utf-8") as stderr:
         try:
