@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -18,8 +17,18 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
+from oarfuse.checkpoints import (
+    CHECKPOINT,
+    FORMAT,
+    PREVIOUS,
+    WEIGHTS,
+    has_checkpoint,
+    keep_weights,
+    mend_checkpoint,
+)
 from oarfuse.config import TrainConfig, load_config, recipe
 from oarfuse.data.manifest import Manifest
+from oarfuse.data.seen import seen
 from oarfuse.errors import OarfuseError
 from oarfuse.files import (
     atomic_path,
@@ -45,14 +54,11 @@ from oarfuse.weights import (
 CONFIG, ENVIRONMENT = "config.json", "environment.json"
 HISTORY = "history.json"  # records of the runs that this one continues
 LOG, VALIDATION = "log.csv", "validation.csv"
-WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.safetensors"
-PREVIOUS = "checkpoint.previous.safetensors"
 # What stands in a run folder beside config.json, which comes first.
 _WRITTEN = (
     *(ENVIRONMENT, HISTORY, LOG, VALIDATION, WEIGHTS, CHECKPOINT, PREVIOUS, PATIENTS),
     "tensorboard",
 )
-_FORMAT = "oarfuse-checkpoint/1"
 LOG_EVERY = 10  # steps
 # What may differ between a run and its resumption: how long and with how many helpers.
 _FREE = ("output", "data", "steps", "minutes", "workers", "checkpoint_every")
@@ -92,11 +98,6 @@ def read_curves(folder: str | Path) -> pd.DataFrame:
         organs = {name: f"val_{name}" for name in scores if name.startswith("dsc_")}
         curves = curves.merge(scores.rename(columns=organs), on="step", how="outer")
     return curves
-
-
-def has_checkpoint(folder: str | Path) -> bool:
-    """Whether a run folder holds something to resume from."""
-    return any((Path(folder) / name).exists() for name in (CHECKPOINT, PREVIOUS))
 
 
 def export_weights(run: str | Path, output: str | Path, *, latest: bool = False) -> Path:
@@ -170,6 +171,7 @@ class RunFolder:
     ) -> None:
         self.config, self.manifest, self.rank, self.watch = config, manifest, rank, watch
         self.warnings: list[str] = []
+        self.seen: dict[str, list[str]] = {}
         self.folder = Path(config.output)
         self.rows: dict[str, list[dict[str, Any]]] = {LOG: [], VALIDATION: []}
         self._pending: list[Mapping[str, float]] = []
@@ -183,7 +185,8 @@ class RunFolder:
                 self._check_config()
                 self._check_patients()
                 self._record_history()
-                self._mend_checkpoint()
+                mend_checkpoint(self.folder)
+                self.warnings += keep_weights(self.folder)
                 self._writer = SummaryWriter(str(self.folder / "tensorboard"))
                 opening.callback(self._close_writer)
                 self._open = opening.pop_all()
@@ -201,22 +204,6 @@ class RunFolder:
         with suppress(OSError):  # of a full disk; `_add_row` has said so
             self._writer.close()
 
-    def _mend_checkpoint(self) -> None:
-        """Put the previous checkpoint in the place of one that is missing or damaged."""
-        newest, previous = self.folder / CHECKPOINT, self.folder / PREVIOUS
-        if not has_checkpoint(self.folder):
-            return
-        try:
-            _check_checkpoint(newest)
-        except OarfuseError as error:
-            try:
-                _check_checkpoint(previous)
-            except OarfuseError:
-                raise error from None
-            if newest.exists():
-                warnings.warn(f"{error} Going on from the one before it.", stacklevel=2)
-            os.replace(previous, newest)
-
     def _check_config(self) -> None:
         path = self.folder / CONFIG
         if path.exists():
@@ -232,9 +219,14 @@ class RunFolder:
     def _check_patients(self) -> None:
         record = None
         if self.manifest is not None:
+            begins = self.config.init and not has_checkpoint(self.folder)
             record, self.warnings = check_patients(
-                self.folder, self.manifest, weights=self.folder / WEIGHTS
+                self.folder,
+                self.manifest,
+                weights=self.folder / WEIGHTS,
+                init=find_weights(self.config.init) if begins else None,
             )
+            self.seen = seen(record)
         write_json(self.folder / CONFIG, self.config.to_json())  # the marker comes first
         if record is not None:
             write_json(self.folder / PATIENTS, record)
@@ -311,7 +303,7 @@ class RunFolder:
             tensors[f"exp_avg_sq.{index}"] = moment["exp_avg_sq"]
         step = max((int(moment["step"]) for moment in moments.values()), default=0)
         metadata = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "state": json.dumps(vars(state)),
             "optimizer_step": str(step),
             "scaling": json.dumps(dict(scaling)),
@@ -363,7 +355,8 @@ class RunFolder:
         }
         if (self.folder / HISTORY).exists():
             record["earlier"] = json.loads((self.folder / HISTORY).read_text(encoding="utf-8"))
-        save_weights(self.folder / WEIGHTS, network.state_dict(), replace(info, training=record))
+        info = replace(info, training=record, patients=self.seen)
+        save_weights(self.folder / WEIGHTS, network.state_dict(), info)
 
     def _add_row(self, name: str, row: dict[str, Any]) -> None:
         self.rows[name].append(row)
@@ -374,13 +367,6 @@ class RunFolder:
                     self._writer.add_scalar(key, value, row["step"])
         if self.watch:
             self.watch(self.folder)
-
-
-def _check_checkpoint(path: Path) -> None:
-    """Raise `OarfuseError` unless the file is whole and a checkpoint."""
-    _, metadata = read_safetensors(path, with_tensors=False)
-    if metadata.get("format") != _FORMAT:
-        raise OarfuseError(f"{path} is no checkpoint of this kit: remove it to start anew.")
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -84,6 +84,13 @@ def test_predict_checks_its_output_first(
     assert not list(place.rglob("*.partial*"))
 
 
+def test_a_name_may_be_as_long_as_the_disk_allows(place: Path) -> None:
+    words = ["predict", "--weights", f"{place}/w.safetensors", "--input", f"{place}/ct.nii.gz"]
+    longest = f"{place}/{'a' * 248}.nii.gz"
+    assert main([*words, "--output", longest, "--device", "cpu"]) == 0
+    assert Path(longest).exists()
+
+
 def test_predict_replaces_its_own_labels(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["predict", "--weights", f"{place}/w.safetensors", "--input", f"{place}/ct.nii.gz"]
     for _ in range(2):

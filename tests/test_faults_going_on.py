@@ -270,3 +270,95 @@ def test_what_is_said_is_true(
     name = command.split()[0]
     assert main([name, *words[name]]) == 130
     assert capsys.readouterr().err == f"oarfuse: stopped; {says}.\n"
+
+
+# --- weights know their patients -----------------------------------------------------------------
+
+
+def warnings_of(summary: Path) -> list[str]:
+    return json.loads(summary.read_text())["warnings"]
+
+
+def test_scores_of_known_patients_are_said_to_be_too_good(data: Path, tmp_path: Path) -> None:
+    for fold in (1, 2):
+        make_fold(data, tmp_path / f"fold_{fold}", fold=fold, folds=2)
+    first = run(tmp_path / "fold_1", tmp_path / "first") / "weights.safetensors"
+    options: dict[str, Any] = {"device": "cpu", "progress": False}
+    evaluate(first, tmp_path / "fold_1", "validation", tmp_path / "own", **options)
+    assert warnings_of(tmp_path / "own/summary.json") == []
+    with pytest.warns(UserWarning, match="learnt from 2 of these 2 validation patients"):
+        evaluate(first, tmp_path / "fold_2", "validation", tmp_path / "other", **options)
+    (said,) = warnings_of(tmp_path / "other/summary.json")
+    assert said in (tmp_path / "other/summary.md").read_text()
+    assert "patients" not in json.loads((tmp_path / "other/summary.json").read_text())["model_info"]
+
+    with pytest.warns(UserWarning, match=r"first/weights\.safetensors learnt from 2 of these 2"):
+        second = run(tmp_path / "fold_2", tmp_path / "second", init=str(first))
+    first.unlink()  # what it knew is remembered, also when the run goes on
+    with pytest.warns(UserWarning, match="that this run began with learnt from 2 of these 2"):
+        run(tmp_path / "fold_2", tmp_path / "second", init=str(first), steps=4)
+    sessions = json.loads((second / ENVIRONMENT).read_text())
+    assert all("learnt from 2 of these 2" in session["warnings"][0] for session in sessions)
+    with pytest.warns(UserWarning, match="learnt from 2 of these 2"):
+        weights = second / "weights.safetensors"
+        evaluate(weights, tmp_path / "fold_2", "validation", tmp_path / "leak", **options)
+
+
+def test_patients_who_selected_the_weights_do_not_test_them(data: Path, tmp_path: Path) -> None:
+    weights = run(data, tmp_path / "run") / "weights.safetensors"
+    manifest = json.loads((data / "manifest.json").read_text())
+    for entry in manifest["cases"]:
+        entry["split"] = "test"
+    (data / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.warns(UserWarning) as said:
+        evaluate(weights, data, "test", tmp_path / "scores", device="cpu", progress=False)
+    learnt, selected = (str(one.message) for one in said)
+    assert "learnt from 3 of these 4 test patients" in learnt
+    assert "were selected on 1 of these 4 test patients" in selected
+
+
+def test_weights_without_a_record_are_doubted_on_a_fold(data: Path, tmp_path: Path) -> None:
+    save_weights(tmp_path / "w.safetensors", INFO.build().state_dict(), INFO)
+    make_fold(data, tmp_path / "fold", fold=1, folds=2)
+    options: dict[str, Any] = {"device": "cpu", "progress": False}
+    evaluate(tmp_path / "w.safetensors", data, "validation", tmp_path / "own", **options)
+    assert warnings_of(tmp_path / "own/summary.json") == []
+    with pytest.warns(UserWarning, match="do not tell which patients they learnt from"):
+        evaluate(
+            tmp_path / "w.safetensors", tmp_path / "fold", "validation", tmp_path / "o", **options
+        )
+
+
+def test_weights_whose_checkpoints_are_gone_are_kept(data: Path, tmp_path: Path) -> None:
+    out = run(data, tmp_path / "run")
+    trained = (out / "weights.safetensors").read_bytes()
+    for path in out.glob("checkpoint*"):
+        path.unlink()
+    with pytest.warns(UserWarning, match="had no checkpoint to go on from"):
+        run(data, out)
+    assert (out / "weights.earlier.safetensors").read_bytes() == trained
+    assert "no checkpoint" in json.loads((out / ENVIRONMENT).read_text())[-1]["warnings"][0]
+    for path in out.glob("checkpoint*"):
+        path.unlink()
+    with pytest.raises(OarfuseError, match="move the weights away"):
+        run(data, out)
+    assert (out / "weights.earlier.safetensors").read_bytes() == trained
+
+
+def test_weights_never_stand_without_a_checkpoint(data: Path, tmp_path: Path) -> None:
+    def look(folder: Path) -> None:
+        seen.append((folder / "weights.safetensors").exists() <= (folder / CHECKPOINT).exists())
+
+    seen: list[bool] = []
+    sizes = {**SIZES, "validate_every": 2, "checkpoint_every": 1000}
+    train(TrainConfig(str(data), str(tmp_path / "run"), **sizes), progress=False, watch=look)
+    assert seen and all(seen)
+
+
+@pytest.mark.parametrize("sides", [(17, 16, 16), (1, 1, 1)])
+def test_a_patch_that_does_not_fit_leaves_no_folder(
+    data: Path, tmp_path: Path, sides: tuple[int, int, int]
+) -> None:
+    with pytest.raises(OarfuseError, match=r"cannot take patches of .* give another --patch-size"):
+        run(data, tmp_path / "run", patch_size=sides)
+    assert not (tmp_path / "run").exists()

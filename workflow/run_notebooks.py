@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import math
 import os
 import sys
 import time
@@ -49,11 +50,12 @@ def main() -> int:
     )
     options = parser.parse_args()
     declared = {notebook: declared_parameters(notebook) for notebook in options.notebooks}
-    more = {name: parse_yaml(value, f"-p {name}") for name, value in options.more}
+    if options.output == Path():
+        raise OarfuseError("What follows --output is empty: give the folder for executed copies.")
+    more = words_given(options.more, "-p")
     given: Parameters = (read_parameters(options.parameters) if options.parameters else {}) | more
     check_parameters(given, declared)
-    offered = {name: parse_yaml(value, f"--offer {name}") for name, value in options.offer}
-    given = offered | given
+    given = words_given(options.offer, "--offer") | given
     check_kinds(given, declared)
     check_output(options.output, options.notebooks)
     for name in more:
@@ -87,13 +89,24 @@ def read_notebook(path: Path) -> dict[str, Any]:
 def declared_parameters(path: Path) -> Parameters:
     """Return the names and defaults in a notebook's cell that is tagged ``parameters``."""
     found: Parameters = {}
-    for cell in read_notebook(path)["cells"]:
-        if "parameters" not in cell.get("metadata", {}).get("tags", []):
-            continue
+    cells = [
+        cell
+        for cell in read_notebook(path)["cells"]
+        if "parameters" in cell.get("metadata", {}).get("tags", [])
+    ]
+    if len(cells) > 1:  # what is given comes after the first one, and the next would undo it
+        raise OarfuseError(f"{path} has {len(cells)} cells that are tagged parameters: keep one.")
+    for cell in cells:
         try:
             for line in ast.parse("".join(cell["source"])).body:
-                if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-                    found[line.targets[0].id] = ast.literal_eval(line.value)
+                if isinstance(line, ast.Assign):
+                    target, value = line.targets[0], line.value
+                elif isinstance(line, ast.AnnAssign) and line.value is not None:
+                    target, value = line.target, line.value
+                else:
+                    continue
+                if isinstance(target, ast.Name):
+                    found[target.id] = ast.literal_eval(value)
         except (SyntaxError, ValueError) as error:
             raise OarfuseError(
                 f"{path} has parameters that are no plain values ({error}): mend that cell."
@@ -101,10 +114,32 @@ def declared_parameters(path: Path) -> Parameters:
     return found
 
 
+class _EachOnce(yaml.SafeLoader):
+    """YAML in which a name that stands there twice is a mistake, as its standard has it."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(names)) < len(names):
+            raise yaml.constructor.ConstructorError(
+                "in names with values", node.start_mark, "a name stands there twice"
+            )
+        return super().construct_mapping(node, deep)
+
+
+def words_given(words: list[list[str]], option: str) -> Parameters:
+    """Return the parameters of the command line, each of which may be given once."""
+    given: Parameters = {}
+    for name, value in words:
+        if name in given:
+            raise OarfuseError(f"{option} {name} is given twice: keep one.")
+        given[name] = parse_yaml(value, f"{option} {name}")
+    return given
+
+
 def parse_yaml(text: str, where: str) -> Any:
     """Parse YAML, or say in one sentence where it is wrong."""
     try:
-        return yaml.safe_load(text)
+        return _EachOnce(text).get_single_data()
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise OarfuseError(f"{where} is no YAML ({reason}): mend it.") from error
@@ -162,7 +197,9 @@ def _is_like(value: Any, default: Any, name: str) -> bool:
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(default, bool) and isinstance(value, bool)
     if isinstance(default, float):
-        return isinstance(value, int | float)
+        return isinstance(value, int | float) and math.isfinite(value)
+    if isinstance(default, list) and isinstance(value, list) and default:
+        return all(_is_like(item, default[0], name) for item in value)
     return isinstance(value, type(default))
 
 
@@ -171,8 +208,8 @@ def _kind(default: Any) -> str:
         str: "a text",
         bool: "true or false",
         int: "a whole number",
-        float: "a number",
-        list: "a list",
+        float: "a finite number",
+        list: "a list of the same kind",
         dict: "names with values",
     }
     return words.get(type(default), "a text, or none")
@@ -222,6 +259,8 @@ def _is_foreign(path: Path) -> bool:
 def run(notebook: Path, executed: Path, given: Parameters) -> str | None:
     """Run one notebook; return what went wrong, if something did."""
     unfinished = executed.with_suffix(".unfinished.ipynb")
+    named = "name" in read_notebook(notebook).get("metadata", {}).get("kernelspec", {})
+    kernel = {} if named else {"kernel_name": "python3", "language": "python"}
     with open(executed.with_suffix(".stderr.txt"), "w", encoding="utf-8") as stderr:
         try:
             papermill.execute_notebook(
@@ -231,6 +270,7 @@ def run(notebook: Path, executed: Path, given: Parameters) -> str | None:
                 cwd=str(notebook.parent),
                 progress_bar=False,
                 stderr_file=stderr,
+                **kernel,
             )
         except papermill.PapermillExecutionError as error:
             return (

@@ -67,12 +67,19 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _json_object(text: str) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise ValueError("a name stands there twice")
+        return dict(pairs)
+
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=once)
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object such as '{{\"width\": 8}}'")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no JSON object, each name once, such as '{{\"width\": 8}}'"
+        )
     return value
 
 

@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from oarfuse.data.nifti import NIFTI_ENDS, NiftiVolume, case_name, read_nifti, require_same_grid
+from oarfuse.data.nifti import (
+    NiftiVolume,
+    case_name,
+    nifti_cases,
+    read_nifti,
+    require_same_grid,
+)
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.cases import check_labels, organ_rows, score_case
 from oarfuse.evaluation.folder import (
@@ -36,8 +42,9 @@ def score(truth: str | Path, prediction: str | Path, dataset: str) -> pd.DataFra
     ----------
     truth, prediction
         Two NIfTI files (``.nii`` or ``.nii.gz``) of label values, or two folders of such files. In
-        folders each file of `truth` is compared with the one of the same name in `prediction`,
-        whatever else lies there. A pair may be of any orientation but must share one grid.
+        folders each file of `truth` is compared with the one of the same name, its ending left
+        aside, in `prediction`, whatever else lies there. A pair may be of any orientation but must
+        share one grid.
     dataset
         ``openkbp`` or ``synapse``, for the organs and their label values (`oarfuse.organs`).
 
@@ -146,15 +153,15 @@ def _pairs(truth: Path, prediction: Path) -> list[tuple[Path, Path]]:
         )
     if not truth.is_dir():
         return [(truth, prediction)]
-    paths = sorted(path for path in truth.iterdir() if path.name.endswith(NIFTI_ENDS))
-    if not paths:
+    true_files, files = nifti_cases(truth), nifti_cases(prediction)
+    if not true_files:
         raise OarfuseError(f"{truth} holds no label files: give a folder of .nii.gz files.")
-    for path in paths:
-        if not (prediction / path.name).is_file():
+    for name in true_files:
+        if name not in files:
             raise OarfuseError(
-                f"There is no {prediction / path.name}: give a label file for each of {truth}."
+                f"There is no {prediction / name}.nii.gz: give a label file for each of {truth}."
             )
-    return [(path, prediction / path.name) for path in paths]
+    return [(path, files[name]) for name, path in true_files.items()]
 
 
 def whole_labels(volume: NiftiVolume) -> np.ndarray:

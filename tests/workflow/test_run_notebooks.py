@@ -69,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
         (["-p", "source", "7"], "takes a text, or none"),
         (["-p", "steps", "1e3"], "takes a whole number"),
         (["-p", "steps", "yes"], "takes a whole number"),
-        (["-p", "rate", "fast"], "takes a number"),
+        (["-p", "rate", "fast"], "takes a finite number"),
         (["-p", "augment", "1"], "takes true or false"),
         (["-p", "sides", "3"], "takes a list"),
         (["-p", "recipe", "[a]"], "takes names with values"),
