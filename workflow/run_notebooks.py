@@ -26,6 +26,7 @@ from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import DeadKernelError
 
 from oarfuse import OarfuseError
+from oarfuse.console import about_path
 from oarfuse.course.static import keep_pictures
 from oarfuse.files import same_file
 
@@ -81,9 +82,27 @@ def read_notebook(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no JSON"
         raise OarfuseError(f"{path} cannot be read ({reason}): give a notebook.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
-        raise OarfuseError(f"{path} is no notebook: give an .ipynb file with cells.")
+    if not _is_notebook(content):
+        raise OarfuseError(
+            f"{path} is no notebook of nbformat 4: give an .ipynb file that Jupyter has saved."
+        )
     return content
+
+
+def _is_notebook(content: Any) -> bool:
+    """Whether what is used of a notebook is there; of the rest papermill tells."""
+    whole = isinstance(content, dict) and content.get("nbformat") == 4
+    return (
+        whole
+        and isinstance(content.get("metadata"), dict)
+        and isinstance(content.get("cells"), list)
+        and all(
+            isinstance(cell, dict)
+            and isinstance(cell.get("metadata"), dict)
+            and isinstance(cell.get("source"), str | list)
+            for cell in content["cells"]
+        )
+    )
 
 
 def declared_parameters(path: Path) -> Parameters:
@@ -292,6 +311,7 @@ def run(notebook: Path, executed: Path, given: Parameters) -> str | None:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except OarfuseError as error:
-        print(f"run_notebooks: error: {error}", file=sys.stderr)
+    except (OarfuseError, OSError) as error:
+        said = about_path(error) if isinstance(error, OSError) else error
+        print(f"run_notebooks: error: {said}", file=sys.stderr)
         sys.exit(2)

@@ -151,10 +151,12 @@ def evaluate(
             write_labels(target, labels, read_nifti(volume.case.image_path))
         return labels
 
+    about = dataclasses.asdict(info)
+    del about["patients"]  # checksums, of which a warning says what they mean here
     description = {
         "model": info.model,
         "weights": {"file": weights.name, "sha256": identity["weights_sha256"]},
-        "model_info": jsonable(dataclasses.asdict(dataclasses.replace(info, patients={}))),
+        "model_info": jsonable(about),
         "mirror": mirror,
         "precision": choose_precision(precision, chosen.type),
         **special,
