@@ -38,6 +38,12 @@ def about_the_ct(ct: NiftiVolume, info: ModelInfo) -> dict[str, str]:
             f"{ct.path} is turned by {angle:.0f} degrees against the patient's axes, further than "
             "the networks know: look at the labels, or resample the CT to straight axes first."
         )
+    if np.array_equal(np.abs(ct.affine), np.eye(4)):
+        found["CT has no affine of its own"] = (
+            f"{ct.path} has voxels of 1 x 1 x 1 mm that begin at the origin, as programs write it "
+            "that know neither spacing nor directions: if the CT has others, its sides may be "
+            "exchanged, so export it anew."
+        )
     bounds = zip(ct.spacing_mm, *info.spacing_range_mm, strict=True)
     if any(not low / FAR <= size <= high * FAR for size, low, high in bounds):
         here = " x ".join(f"{size:.2f}" for size in ct.spacing_mm)

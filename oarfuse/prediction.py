@@ -290,4 +290,6 @@ def _read(
         from oarfuse.dicom import read_series
 
         return read_series(image, series_uid=series_uid)
+    if series_uid is not None:
+        raise OarfuseError(f"{image} is no folder with DICOM series: leave --series out.")
     return read_ct(image), None

@@ -39,6 +39,7 @@ from oarfuse.files import (
 )
 from oarfuse.patients import PATIENTS, check_patients
 from oarfuse.provenance import git_commit
+from oarfuse.records import read_list, read_rows
 from oarfuse.weights import (
     ModelInfo,
     find_weights,
@@ -92,9 +93,9 @@ def read_curves(folder: str | Path) -> pd.DataFrame:
     log, validation = Path(folder) / LOG, Path(folder) / VALIDATION
     if not log.exists():
         raise OarfuseError(f"There is no {log}: give a run folder of `oarfuse train`.")
-    curves = pd.read_csv(log)
+    curves = read_rows(log)
     if validation.exists():
-        scores = pd.read_csv(validation).drop(columns="minutes")
+        scores = read_rows(validation).drop(columns="minutes")
         organs = {name: f"val_{name}" for name in scores if name.startswith("dsc_")}
         curves = curves.merge(scores.rename(columns=organs), on="step", how="outer")
     return curves
@@ -219,12 +220,12 @@ class RunFolder:
     def _check_patients(self) -> None:
         record = None
         if self.manifest is not None:
-            begins = self.config.init and not has_checkpoint(self.folder)
+            init = None if has_checkpoint(self.folder) else self.config.init
             record, self.warnings = check_patients(
                 self.folder,
                 self.manifest,
                 weights=self.folder / WEIGHTS,
-                init=find_weights(self.config.init) if begins else None,
+                init=find_weights(init) if init else None,
             )
             self.seen = seen(record)
         write_json(self.folder / CONFIG, self.config.to_json())  # the marker comes first
@@ -242,7 +243,7 @@ class RunFolder:
         if self.rank:
             return
         path = self.folder / ENVIRONMENT
-        sessions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        sessions = read_list(path) if path.exists() else []
         write_json(path, [*sessions, dict(record)])
 
     def resume(
@@ -269,7 +270,7 @@ class RunFolder:
         optimizer.load_state_dict(moments)
         for name in self.rows:
             if (self.folder / name).exists():
-                frame = pd.read_csv(self.folder / name)
+                frame = read_rows(self.folder / name)
                 self.rows[name] = frame[frame["step"] <= state.step].to_dict("records")
         return state
 
@@ -345,7 +346,7 @@ class RunFolder:
         """Write the weights with what the run knows of itself."""
         if self.rank:
             return
-        record = {
+        record: dict[str, Any] = {
             "step": state.step,
             "minutes": round(state.seconds / 60, 2),
             "validation_dsc": state.best if state.best >= 0 else None,
@@ -354,7 +355,7 @@ class RunFolder:
             "config": recipe(self.config.to_json()),
         }
         if (self.folder / HISTORY).exists():
-            record["earlier"] = json.loads((self.folder / HISTORY).read_text(encoding="utf-8"))
+            record["earlier"] = read_list(self.folder / HISTORY)
         info = replace(info, training=record, patients=self.seen)
         save_weights(self.folder / WEIGHTS, network.state_dict(), info)
 

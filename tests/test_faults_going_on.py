@@ -145,8 +145,10 @@ def test_evaluating_again_writes_predictions_and_sees_changed_files(
         evaluate(*arguments, progress=False, save_predictions=True)
     assert saved.read_bytes() == b"corrected by hand"
 
-    (tmp_path / "out/cases/pt_4.json").write_text("[1]")
-    assert evaluate(*arguments, progress=False).metrics.equals(first.metrics)
+    stored = json.loads((tmp_path / "out/cases/pt_4.json").read_text())
+    for broken in ([1], stored | {"rows": []}, stored | {"rows": [{}, *stored["rows"][1:]]}):
+        (tmp_path / "out/cases/pt_4.json").write_text(json.dumps(broken))
+        assert evaluate(*arguments, progress=False).metrics.equals(first.metrics)
     change_label(data)
     with (
         pytest.warns(UserWarning, match="changed after the preparation"),
@@ -362,3 +364,25 @@ def test_a_patch_that_does_not_fit_leaves_no_folder(
     with pytest.raises(OarfuseError, match=r"cannot take patches of .* give another --patch-size"):
         run(data, tmp_path / "run", patch_size=sides)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (ENVIRONMENT, "{"),
+        (ENVIRONMENT, '"x"'),
+        ("log.csv", "junk\n1"),
+        ("validation.csv", ""),
+        (PATIENTS, '{"cases": 1}'),
+        ("config.json", "[]"),
+    ],
+)
+def test_damaged_records_of_a_run_are_named(
+    data: Path, tmp_path: Path, name: str, content: str
+) -> None:
+    out = run(data, tmp_path / "run")
+    checkpoint = (out / CHECKPOINT).read_bytes()
+    (out / name).write_text(content)
+    with pytest.raises(OarfuseError, match=rf"{name} is (damaged|not a run's configuration)"):
+        run(data, out, steps=4)
+    assert (out / CHECKPOINT).read_bytes() == checkpoint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import pytest
 import SimpleITK as sitk
 
 from oarfuse.cli import main
-from oarfuse.data import read_nifti
+from oarfuse.data import read_ct, read_nifti
+from oarfuse.doubts import about_the_ct
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation import score_predictions
-from oarfuse.evaluation.labels import score
+from oarfuse.evaluation.labels import score, score_files
 from oarfuse.prediction import cases_of, predict_file
 from oarfuse.weights import save_weights
 from tests.helpers.small_data import write_small_data
@@ -128,6 +130,29 @@ def test_labels_that_are_none_are_not_scored(
         score(tmp_path / "truth.nii.gz", tmp_path / "other.nii", "openkbp")
 
 
+def test_a_doubtful_truth_is_said(tmp_path: Path) -> None:
+    """Parotids exchanged, and the truth given as its own prediction: DSC 1, and a word."""
+    labels = np.zeros((40, 20, 20), np.uint8)  # to the right, anterior, superior
+    labels[2:8, 8:12, 8:12], labels[32:38, 8:12, 8:12] = 3, 4
+    affine = np.diag([3.0, 3, 3, 1])
+    for name, values in {"exchanged": labels, "right": np.choose(labels, [0, 1, 2, 4, 3])}.items():
+        nib.save(nib.Nifti1Image(values.astype(np.uint8), affine), tmp_path / f"{name}.nii.gz")
+    sides = "on the wrong side of the left parotid"
+    for truth, found, says in (
+        ("exchanged", "right", [sides]),
+        ("right", "right", ["is the truth itself"]),
+        ("right", "exchanged", []),
+    ):
+        out = tmp_path / f"{truth}_{found}"
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            files = (tmp_path / f"{truth}.nii.gz", tmp_path / f"{found}.nii.gz")
+            summary = score_files(*files, "openkbp", out).summary
+        said = [str(one.message) for one in caught]
+        assert summary["warnings"] == said and len(said) == len(says)
+        assert all(word in sentence for word, sentence in zip(says, said, strict=True))
+
+
 # --- folders of files ----------------------------------------------------------------------------
 
 
@@ -173,12 +198,39 @@ def test_labels_lie_on_the_ct_for_every_program(tmp_path: Path, forms: tuple[int
     predict_file(
         tmp_path / "w.safetensors", tmp_path / "ct.nii.gz", tmp_path / "labels.nii", device="cpu"
     )
-    before, after = (nib.load(tmp_path / name).header for name in ("ct.nii.gz", "labels.nii"))
+    before, after = (read_nifti(tmp_path / name).header for name in ("ct.nii.gz", "labels.nii"))
     for field in ("pixdim", "sform_code", "qform_code", "srow_x", "quatern_b", "qoffset_x"):
         assert np.array_equal(before[field], after[field]), field
     one, other = (sitk.ReadImage(str(tmp_path / name)) for name in ("ct.nii.gz", "labels.nii"))
     for get in (sitk.Image.GetOrigin, sitk.Image.GetSpacing, sitk.Image.GetDirection):
         assert get(one) == get(other)
+
+
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, -1, 1)])
+def test_an_affine_that_says_nothing_is_doubted(
+    tmp_path: Path, signs: tuple[int, int, int]
+) -> None:
+    """What nibabel's and ITK's users get who make an image of an array alone."""
+    nib.save(nib.Nifti1Image(ct(), np.diag([*signs, 1])), tmp_path / "ct.nii.gz")
+    found = about_the_ct(read_ct(tmp_path / "ct.nii.gz"), INFO)
+    assert "its sides may be exchanged" in found["CT has no affine of its own"]
+    moved = np.diag([*signs, 1.0])
+    moved[0, 3] = 5
+    nib.save(nib.Nifti1Image(ct(), moved), tmp_path / "ct.nii.gz")
+    assert about_the_ct(read_ct(tmp_path / "ct.nii.gz"), INFO).keys() == {"CT resampled"}
+
+
+def test_a_series_is_chosen_in_a_dicom_folder_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_weights(tmp_path / "w.safetensors", INFO.build().state_dict(), INFO)
+    (tmp_path / "cases").mkdir()
+    nib.save(nib.Nifti1Image(ct(), AFFINE), tmp_path / "cases/ct.nii.gz")
+    for source in ("cases", "cases/ct.nii.gz"):
+        words = ["--weights", f"{tmp_path}/w.safetensors", "--input", f"{tmp_path}/{source}"]
+        words += ["--output", f"{tmp_path}/out.nii.gz", "--device", "cpu", "--series", "1.2.3"]
+        assert main(["predict", *words]) == 2
+        assert "leave --series out" in capsys.readouterr().err
 
 
 def test_an_mr_is_refused_before_the_network(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from oarfuse.commands import DATA, WEIGHTS, command, speaks
+from oarfuse.errors import OarfuseError
 
 
 def add(commands: Any) -> None:
@@ -145,6 +146,8 @@ def _predict(options: argparse.Namespace) -> None:
         tell_volumes=print_volumes if options.volumes else None,
     )
     if is_folder_of_cases(options.input):
+        if options.series:
+            raise OarfuseError(f"{options.input} is a folder of cases: leave --series out.")
         written = predict_folder(options.weights, options.input, options.output, **chosen)
     else:
         one = predict_file(

@@ -43,7 +43,7 @@ def about_seen(
         How the sentence calls the weights.
     """
     cases = [case.case for case in manifest.split(split)]
-    said = []
+    said: list[str] = []
     if split == "train":
         return said
     if not patients and ", fold " in manifest.split_rule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from oarfuse.data.nifti import (
     read_nifti,
     require_same_grid,
 )
+from oarfuse.data.openkbp.prepare import PLACES as OPENKBP_PLACES
+from oarfuse.data.plausible import Place, place_problem
+from oarfuse.data.synapse_labels import PLACES as SYNAPSE_PLACES
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.cases import check_labels, organ_rows, score_case
 from oarfuse.evaluation.folder import (
@@ -65,7 +69,7 @@ def score(truth: str | Path, prediction: str | Path, dataset: str) -> pd.DataFra
     spec = get_spec(dataset)
     rows = []
     for pair in _pairs(Path(truth), Path(prediction)):
-        true_labels, labels, spacing_mm = _read_pair(*pair, spec)
+        true_labels, labels, spacing_mm, _ = _read_pair(*pair, spec)
         scored = organ_rows(labels, true_labels, spacing_mm, spec)
         rows += [{"case": case_name(pair[0]), **row} for row in scored]
     return pd.DataFrame(rows, columns=[name for name in MORE_COLUMNS if name != "variant"])
@@ -77,7 +81,8 @@ def score_files(
     """Score label files as `score` does, and write what `oarfuse.evaluation.evaluate` writes.
 
     Without a CT the leaking slices are not known, so there are two variants: ``raw`` and
-    ``largest_component``.
+    ``largest_component``. A truth whose organs lie where no patient has them, and a prediction that
+    is the truth itself, are warned of, also in the summary.
 
     Parameters
     ----------
@@ -105,9 +110,10 @@ def score_files(
     check_output_folder(output, WRITTEN, marker=MARKER, reads=(truth, prediction))
     with sole_writer(output, "scoring into"):
         claim_folder(output, identity)
-        rows = []
+        rows, said = [], []
         for pair in pairs:
-            true_labels, labels, spacing_mm = _read_pair(*pair, spec)
+            true_labels, labels, spacing_mm, doubts = _read_pair(*pair, spec)
+            said += doubts
             scored = score_case(labels, true_labels, spacing_mm, spec, case=case_name(pair[0]))
             rows += [row for row in scored if row["variant"] in TABLES]
         description = {
@@ -124,14 +130,15 @@ def score_files(
             "cases": len(pairs),
             "cases_with_leaking_slices": None,
             "prediction_seconds_mean": None,
+            "warnings": said,
         }
         return write_report(output, pd.DataFrame(rows), description)
 
 
 def _read_pair(
     true_path: Path, path: Path, spec: DatasetSpec
-) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
-    """Return truth and prediction (D, H, W) of one case, and the spacing in mm."""
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float], list[str]]:
+    """Return truth and prediction (D, H, W) of a case, its spacing in mm, and what to doubt."""
     reference, found = read_nifti(true_path), read_nifti(path)
     require_same_grid(
         found,
@@ -143,7 +150,26 @@ def _read_pair(
     true_labels, labels = whole_labels(reference), whole_labels(found)
     check_labels(true_labels, spec, str(true_path))
     check_labels(labels, spec, str(path))
-    return true_labels, labels, reference.spacing_mm
+    doubts = []
+    values = {organ.name: organ.label for organ in spec.organs}
+    problem = place_problem(true_labels, reference.array_affine, values, _places(spec))
+    if problem:
+        doubts.append(
+            f"{true_path} {problem}: look whether its labels are those of {spec.title}, and its "
+            "header is true."
+        )
+    if sha256(true_path) == sha256(path):
+        doubts.append(f"{path} is the truth itself, to the last byte: give the prediction.")
+    for sentence in doubts:
+        warnings.warn(sentence, stacklevel=3)
+    return true_labels, labels, reference.spacing_mm, doubts
+
+
+def _places(spec: DatasetSpec) -> list[Place]:
+    """Return the rules about places whose organs a data set has both."""
+    names = {organ.name for organ in spec.organs}
+    rules = OPENKBP_PLACES if spec.name == "openkbp" else SYNAPSE_PLACES
+    return [rule for rule in rules if {rule.organ, rule.other} <= names]
 
 
 def _pairs(truth: Path, prediction: Path) -> list[tuple[Path, Path]]:
