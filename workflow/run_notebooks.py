@@ -26,7 +26,7 @@ from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import DeadKernelError
 
 from oarfuse import OarfuseError
-from oarfuse.console import about_path
+from oarfuse.console import about_path, escape_what_cannot_be_shown
 from oarfuse.course.static import keep_pictures
 from oarfuse.files import same_file
 
@@ -34,6 +34,8 @@ Parameters = dict[str, Any]
 
 
 def main() -> int:
+    """Run the command line; return the exit code: 1 if a notebook failed."""
+    escape_what_cannot_be_shown()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="+", type=Path)
     parser.add_argument("--output", type=Path, required=True, help="folder for executed copies")

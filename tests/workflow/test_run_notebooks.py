@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,17 @@ def test_an_empty_yaml_and_what_other_notebooks_take(folder: Path) -> None:
         assert "None of these notebooks takes only_here: it is left out.\n" in told.stderr
     copy = json.loads((folder / "out/00_a.ipynb").read_text())
     assert copy["cells"][-1]["outputs"][0]["text"] in ("4\n", ["4\n"])
+
+
+def test_a_console_without_unicode(folder: Path) -> None:
+    write_notebook(folder / "é/ü.ipynb", PARAMETERS, "print(steps)")
+    told = subprocess.run(
+        [sys.executable, str(SCRIPT), str(folder / "é/ü.ipynb"), "--output", str(folder / "ö")],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=240,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith(b"\\xfc.ipynb: ")
+    assert (folder / "ö/ü.ipynb").exists()
 
 
 def test_an_output_that_cannot_be_made(folder: Path) -> None:
