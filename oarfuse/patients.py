@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from oarfuse.data.manifest import Manifest, checksums
-from oarfuse.data.seen import SPLITS, about_seen
+from oarfuse.data.seen import SPLITS, about_seen, seen
 from oarfuse.errors import OarfuseError
 from oarfuse.weights import read_info
 
@@ -42,6 +42,8 @@ def check_patients(
         If the folder holds a run on other patients, or their files cannot be read.
     """
     record, warned = _describe(manifest)
+    own = {"train": seen(record)["train"]}
+    warned += about_seen(own, manifest, "validation", record["files"], "This run")
     path = run / PATIENTS
     earlier, there = _read(path) if path.exists() else ({}, set())
     before = read_info(init).patients if init else earlier.get("before")

@@ -340,7 +340,15 @@ class RunFolder:
             self._add_row(VALIDATION, row | {f"dsc_{name}": dsc for name, dsc in scores.items()})
         better = mean > state.best
         state.best = max(mean, state.best)
-        return better
+        return better or not (self.folder / WEIGHTS).exists()
+
+    def check_weights(self) -> None:
+        """Raise `OarfuseError` if the weights of this run, which is finished, are gone."""
+        if not (self.folder / WEIGHTS).exists():
+            raise OarfuseError(
+                f"{self.folder} holds a finished run whose {WEIGHTS} is gone: give more --steps, "
+                "and the next validation writes it anew."
+            )
 
     def save_weights(self, network: nn.Module, info: ModelInfo, state: RunState) -> None:
         """Write the weights with what the run knows of itself."""

@@ -111,6 +111,7 @@ def _train(
     )
     state = run.resume(network, step.average, step.optimizer)
     if state.step >= config.steps or _out_of_time(fabric, config, state):
+        run.check_weights()
         return Path(config.output)  # a finished run stays as it is
     step.setup(run.scaling())
     run.record_environment(

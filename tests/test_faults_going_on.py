@@ -274,61 +274,7 @@ def test_what_is_said_is_true(
     assert capsys.readouterr().err == f"oarfuse: stopped; {says}.\n"
 
 
-# --- weights know their patients -----------------------------------------------------------------
-
-
-def warnings_of(summary: Path) -> list[str]:
-    return json.loads(summary.read_text())["warnings"]
-
-
-def test_scores_of_known_patients_are_said_to_be_too_good(data: Path, tmp_path: Path) -> None:
-    for fold in (1, 2):
-        make_fold(data, tmp_path / f"fold_{fold}", fold=fold, folds=2)
-    first = run(tmp_path / "fold_1", tmp_path / "first") / "weights.safetensors"
-    options: dict[str, Any] = {"device": "cpu", "progress": False}
-    evaluate(first, tmp_path / "fold_1", "validation", tmp_path / "own", **options)
-    assert warnings_of(tmp_path / "own/summary.json") == []
-    with pytest.warns(UserWarning, match="learnt from 2 of these 2 validation patients"):
-        evaluate(first, tmp_path / "fold_2", "validation", tmp_path / "other", **options)
-    (said,) = warnings_of(tmp_path / "other/summary.json")
-    assert said in (tmp_path / "other/summary.md").read_text()
-    assert "patients" not in json.loads((tmp_path / "other/summary.json").read_text())["model_info"]
-
-    with pytest.warns(UserWarning, match=r"first/weights\.safetensors learnt from 2 of these 2"):
-        second = run(tmp_path / "fold_2", tmp_path / "second", init=str(first))
-    first.unlink()  # what it knew is remembered, also when the run goes on
-    with pytest.warns(UserWarning, match="that this run began with learnt from 2 of these 2"):
-        run(tmp_path / "fold_2", tmp_path / "second", init=str(first), steps=4)
-    sessions = json.loads((second / ENVIRONMENT).read_text())
-    assert all("learnt from 2 of these 2" in session["warnings"][0] for session in sessions)
-    with pytest.warns(UserWarning, match="learnt from 2 of these 2"):
-        weights = second / "weights.safetensors"
-        evaluate(weights, tmp_path / "fold_2", "validation", tmp_path / "leak", **options)
-
-
-def test_patients_who_selected_the_weights_do_not_test_them(data: Path, tmp_path: Path) -> None:
-    weights = run(data, tmp_path / "run") / "weights.safetensors"
-    manifest = json.loads((data / "manifest.json").read_text())
-    for entry in manifest["cases"]:
-        entry["split"] = "test"
-    (data / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.warns(UserWarning) as said:
-        evaluate(weights, data, "test", tmp_path / "scores", device="cpu", progress=False)
-    learnt, selected = (str(one.message) for one in said)
-    assert "learnt from 3 of these 4 test patients" in learnt
-    assert "were selected on 1 of these 4 test patients" in selected
-
-
-def test_weights_without_a_record_are_doubted_on_a_fold(data: Path, tmp_path: Path) -> None:
-    save_weights(tmp_path / "w.safetensors", INFO.build().state_dict(), INFO)
-    make_fold(data, tmp_path / "fold", fold=1, folds=2)
-    options: dict[str, Any] = {"device": "cpu", "progress": False}
-    evaluate(tmp_path / "w.safetensors", data, "validation", tmp_path / "own", **options)
-    assert warnings_of(tmp_path / "own/summary.json") == []
-    with pytest.warns(UserWarning, match="do not tell which patients they learnt from"):
-        evaluate(
-            tmp_path / "w.safetensors", tmp_path / "fold", "validation", tmp_path / "o", **options
-        )
+# --- what a run folder lost ---------------------------------------------------------------------
 
 
 def test_weights_whose_checkpoints_are_gone_are_kept(data: Path, tmp_path: Path) -> None:
@@ -386,3 +332,12 @@ def test_damaged_records_of_a_run_are_named(
     with pytest.raises(OarfuseError, match=rf"{name} is (damaged|not a run's configuration)"):
         run(data, out, steps=4)
     assert (out / CHECKPOINT).read_bytes() == checkpoint
+
+
+def test_a_finished_run_that_lost_its_weights_says_so(data: Path, tmp_path: Path) -> None:
+    out = run(data, tmp_path / "run")
+    (out / "weights.safetensors").unlink()
+    with pytest.raises(OarfuseError, match="is gone: give more --steps"):
+        run(data, out)
+    run(data, out, steps=4)
+    assert (out / "weights.safetensors").exists()

@@ -57,7 +57,7 @@ def about_seen(
         if met and known != split:
             said.append(
                 f"{whose} {how} {len(met)} of these {len(cases)} {split} patients ({met[0]}): "
-                "the scores are too good; take weights of another fold."
+                "the scores are too good; take other patients, or weights of another fold."
             )
     for sentence in said:
         warnings.warn(sentence, stacklevel=3)

@@ -118,7 +118,7 @@ def evaluate(
         if value
     }
     data_identity, changed, files = _data_identity(manifest, cases, split)
-    said += about_seen(info.patients, manifest, split, files, f"The weights {weights}")
+    leaks = about_seen(info.patients, manifest, split, files, f"The weights {weights}")
     identity = {
         "weights_sha256": sha256(weights),
         "mirror": mirror,
@@ -163,7 +163,9 @@ def evaluate(
     }
     phantom = manifest.phantom or info.phantom
     kind = "phantom" if phantom else "smoke run" if smoke else "full run"
-    description = {**description, **environment(chosen), "kind": kind, "warnings": said + changed}
+    description = {**description, **environment(chosen), "kind": kind}
+    description["warnings"] = said + leaks + changed
+    description["known_patients"] = bool(leaks and info.patients)  # and not only doubted
     check_output_folder(output, WRITTEN, marker=MARKER, reads=(data,))
     with sole_writer(output, "evaluating into"):
         claim_folder(output, identity)
