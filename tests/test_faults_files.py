@@ -22,9 +22,9 @@ from oarfuse.files import atomic_path, sole_writer
 from oarfuse.phantom import make_phantom
 from oarfuse.runs import RunFolder, export_weights
 from oarfuse.weights import save_weights
+from tests.helpers.faults import INFO, ct
 from tests.helpers.openkbp_files import patient_files, write_source
 from tests.helpers.small_data import write_small_data
-from tests.test_faults import INFO, ct
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -25,8 +25,8 @@ from oarfuse.patients import PATIENTS
 from oarfuse.runs import CHECKPOINT, ENVIRONMENT, read_curves
 from oarfuse.training import train
 from oarfuse.weights import save_weights
+from tests.helpers.faults import INFO
 from tests.helpers.small_data import write_small_data
-from tests.test_faults import INFO
 from tests.test_interruption import SIZES, assert_same_end
 
 

@@ -20,8 +20,8 @@ from oarfuse.evaluation import score_predictions
 from oarfuse.evaluation.labels import score, score_files
 from oarfuse.prediction import cases_of, predict_file
 from oarfuse.weights import save_weights
+from tests.helpers.faults import INFO, ct
 from tests.helpers.small_data import write_small_data
-from tests.test_faults import INFO, ct
 
 AFFINE = np.diag([4.0, 4, 4, 1])
 

@@ -16,8 +16,8 @@ from oarfuse.evaluation import evaluate
 from oarfuse.evaluation.paper_tables import find_evaluations
 from oarfuse.runs import ENVIRONMENT
 from oarfuse.weights import save_weights
+from tests.helpers.faults import INFO
 from tests.helpers.small_data import write_small_data
-from tests.test_faults import INFO
 from tests.test_faults_going_on import run
 
 KNOWN = "its weights know patients whom it scores"
@@ -47,7 +47,7 @@ def test_scores_of_known_patients_are_said_to_be_too_good(data: Path, tmp_path: 
     for name, left_out in (("own", False), ("other", True)):
         path = tmp_path / name / "summary.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"kind": "full run"}))
-        reasons = find_evaluations([tmp_path / name], "raw")[1]
+        reasons = find_evaluations([tmp_path / name])[1]
         assert reasons == ({tmp_path / name: KNOWN} if left_out else {})
     assert "patients" not in json.loads((tmp_path / "other/summary.json").read_text())["model_info"]
 

@@ -21,10 +21,10 @@ from oarfuse.data.containers import walk
 from oarfuse.errors import OarfuseError
 from oarfuse.training import train
 from oarfuse.weights import save_weights
+from tests.helpers.faults import INFO, ct
 from tests.helpers.openkbp_files import patient_files, write_source
 from tests.helpers.small_data import write_small_data
 from tests.helpers.synapse_files import prepare, write
-from tests.test_faults import INFO, ct
 from tests.test_interruption import SIZES
 
 
