@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine with Python 3.11 or newer and make:
 #   make reproduce   README's rows again on the patients that come with the kit, then every notebook
 #   make test        all tests: pytest on the package, nbval on the notebooks
-# For contributors: make lint, make coverage, make night, make docs (see CONTRIBUTING.md).
+# For contributors: make lint, make coverage, make night, make book (see CONTRIBUTING.md).
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +15,7 @@ SOLUTIONS := $(sort $(wildcard notebooks/solutions/[0-9]*.ipynb))
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: install reproduce test test-package test-notebooks lint coverage night docs clean
+.PHONY: install reproduce test test-package test-notebooks lint coverage night book clean
 
 install: $(INSTALLED)
 
@@ -51,9 +51,9 @@ coverage: $(INSTALLED)
 night: $(INSTALLED)
 	OARFUSE_NIGHT=1 $(BIN)/python -m pytest tests/test_interruption.py
 
-# The API reference, from the docstrings, into build/api/index.html.
-docs: $(INSTALLED)
-	$(BIN)/python -m reports.api_reference --output build/api
+# The book, from the committed notebooks and the docstrings, into build/book: for any static host.
+book: $(INSTALLED)
+	$(BIN)/python -m reports.book --output build/book
 
 clean:
 	rm -rf build .snakemake

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from oarfuse import __version__
-from oarfuse.commands import data, networks, scores, speaks
+from oarfuse.commands import data, machine, networks, scores, speaks
 from oarfuse.console import (
     MORE_MEMORY,
     OF_STREAMS,
@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add(commands)
     networks.add(commands)
     scores.add(commands)
+    machine.add(commands)
     return parser
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from oarfuse.models.compared.slicewise import SliceWise
 from oarfuse.other_grids import resize, resize_labels, sides_to_work_on
 from oarfuse.postprocess import keep_largest_component
 from oarfuse.weights import ModelInfo
-from oarfuse.windows import check_finite, lent, window_scores
+from oarfuse.windows import check_finite, lent, score_slabs, with_less_memory
 
 # Air around the body that is kept when cropping, in voxels.
 BODY_MARGIN = 4
@@ -60,7 +62,8 @@ def predict_labels(
     mirror
         Average with the prediction of the mirrored volume (twice the time).
     device
-        ``cpu``, ``cuda`` or ``cuda:1``; a GPU if there is one, when omitted.
+        ``cpu``, ``cuda`` or ``cuda:1``; a GPU if there is one, when omitted. If the GPU's memory
+        does not suffice, windows go there one by one and the scores are kept on the CPU.
     precision
         One of `oarfuse.config.PRECISIONS`; ``auto`` is `oarfuse.devices.choose_precision`'s choice.
     adapt_steps
@@ -74,8 +77,8 @@ def predict_labels(
     Raises
     ------
     OarfuseError
-        If the CT is no volume, the network cannot do what is asked (see `check_options`), or its
-        scores are not finite.
+        If the CT is no volume, the network cannot do what is asked (see `check_options`), its
+        scores are not finite, or the GPU cannot hold even one window.
     """
     if image_hu.ndim != 3:
         raise OarfuseError(f"A CT has the axes (D, H, W), not the shape {image_hu.shape}.")
@@ -88,23 +91,39 @@ def predict_labels(
         slice(max(side.start - BODY_MARGIN, 0), min(side.stop + BODY_MARGIN, size))
         for side, size in zip(body_box(image_hu), image_hu.shape, strict=True)
     )
-    image = torch.from_numpy(image_hu[box].copy()).to(chosen)
-    volume = scale_window(image, info.window_hu)[None, None]  # (1, 1, D, H, W)
-    with lent(model, chosen) as network:
-        if adapt_steps:
-            network = adapt_to_image(network, volume, info, steps=adapt_steps)
-        with missing_operators_said(), torch.inference_mode(), autocast(chosen, precision):
-            scores = window_scores(network, volume, info.patch_size, overlap)
-            if mirror:
-                flipped = window_scores(network, volume.flip(-1), info.patch_size, overlap)
-                order = list(range(info.num_classes))
-                for left, right in info.spec.mirror_pairs:
-                    order[left], order[right] = right, left
-                scores = scores + flipped.flip(-1)[:, order]
-    check_finite(scores.sum(), chosen, precision)
     labels = np.zeros(image_hu.shape, dtype=np.uint8)
-    labels[box] = scores[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+    def segment(home: torch.device, batch: int) -> None:
+        image = torch.from_numpy(image_hu[box].copy()).to(home)
+        volume = scale_window(image, info.window_hu)[None, None]  # (1, 1, D, H, W)
+        with lent(model, chosen) as network:
+            if adapt_steps:
+                network = adapt_to_image(network, volume, info, steps=adapt_steps)
+            slide = partial(score_slabs, network, sides=info.patch_size, overlap=overlap,
+                            device=chosen, batch=batch)  # fmt: skip
+            with missing_operators_said(), torch.inference_mode(), autocast(chosen, precision):
+                slabs = _mirrored(slide, volume, info) if mirror else slide(volume)
+                total = torch.zeros((), device=home)
+                for place, scores in slabs:
+                    total = total + scores.sum()
+                    labels[box][place] = scores.argmax(dim=0).to(torch.uint8).cpu().numpy()
+        check_finite(total, chosen, precision)
+
+    with_less_memory(segment, chosen)
     return labels
+
+
+def _mirrored(
+    slide: Callable[[Tensor], Iterator[tuple[slice, Tensor]]], volume: Tensor, info: ModelInfo
+) -> Iterator[tuple[slice, Tensor]]:
+    """Add the scores of the mirrored volume, its sides exchanged, to those of the volume."""
+    order = list(range(info.num_classes))
+    for left, right in info.spec.mirror_pairs:
+        order[left], order[right] = right, left
+    for (place, scores), (_, flipped) in zip(slide(volume), slide(volume.flip(-1)), strict=True):
+        for own, other in enumerate(order):  # one by one, to copy only one class at a time
+            scores[own] += flipped[other].flip(-1)
+        yield place, scores
 
 
 def predict_slices(
@@ -243,7 +262,9 @@ def adapt_to_image(model: nn.Module, volume: Tensor, info: ModelInfo, *, steps: 
     sides = tuple(zip(info.patch_size, volume.shape[2:], strict=True))
     starts = [max(size - side, 0) // 2 for side, size in sides]
     d, h, w = (slice(start, start + side) for start, (side, _) in zip(starts, sides, strict=True))
-    middle = pad_far_ends(volume[:, :, d, h, w], info.patch_size)
+    middle = pad_far_ends(volume[:, :, d, h, w], info.patch_size).to(
+        next(model.parameters()).device
+    )
     return adapt(model, middle, steps=steps)
 
 

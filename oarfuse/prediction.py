@@ -25,6 +25,7 @@ from oarfuse.data.nifti import (
     read_ct,
     write_image,
 )
+from oarfuse.data.slicer import SEGMENTATION, check_is_our_segmentation, write_segmentation
 from oarfuse.devices import choose_device, choose_precision
 from oarfuse.dicom.sniff import holds_dicom
 from oarfuse.doubts import about_the_ct, about_the_labels, volumes_ml
@@ -117,7 +118,8 @@ def predict_file(
     source
         A NIfTI file, or a folder with a DICOM series.
     output
-        ``.nii`` or ``.nii.gz``: labels on the source's own grid and affine. ``.dcm``: an RTSTRUCT
+        ``.nii`` or ``.nii.gz``: labels on the source's own grid and affine. ``.seg.nrrd``: the
+        same as 3D Slicer's segmentation, with the organs' names and colours. ``.dcm``: an RTSTRUCT
         that belongs to the DICOM series. What is there is replaced if this kit wrote it, and
         refused otherwise.
     series_uid
@@ -237,6 +239,10 @@ def _is_rtstruct(output: str | Path) -> bool:
     return Path(output).suffix.lower() == ".dcm"
 
 
+def _is_segmentation(output: str | Path) -> bool:
+    return Path(output).name.lower().endswith(SEGMENTATION)
+
+
 def _check_output(output: str | Path, *, reads: tuple[str | Path, ...]) -> None:
     """Refuse an output that is read, or that this kit did not write."""
     check_output_file(output, reads=reads)
@@ -244,6 +250,8 @@ def _check_output(output: str | Path, *, reads: tuple[str | Path, ...]) -> None:
         from oarfuse.dicom import check_is_ours as check_is_our_rtstruct
 
         check_is_our_rtstruct(Path(output))
+    elif _is_segmentation(output):
+        check_is_our_segmentation(output)
     else:
         check_is_ours(output)
 
@@ -272,6 +280,8 @@ def _write(
         tell_volumes(Path(source), volumes_ml(labels, ct.spacing_mm, spec))
     if headers is not None and _is_rtstruct(output):
         write_rtstruct(output, labels, ct, headers, spec, note=note)
+    elif _is_segmentation(output):
+        write_segmentation(output, labels_image(labels, ct), spec, note=note)
     else:
         write_image(output, labels_image(labels, ct, note=marked(note)))
     return output

@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.tensorboard import SummaryWriter
 
 from oarfuse.checkpoints import (
     CHECKPOINT,
@@ -188,7 +187,7 @@ class RunFolder:
                 self._record_history()
                 mend_checkpoint(self.folder)
                 self.warnings += keep_weights(self.folder)
-                self._writer = SummaryWriter(str(self.folder / "tensorboard"))
+                self._writer = _tensorboard_writer(self.folder / "tensorboard")
                 opening.callback(self._close_writer)
                 self._open = opening.pop_all()
         return self
@@ -203,7 +202,8 @@ class RunFolder:
 
     def _close_writer(self) -> None:
         with suppress(OSError):  # of a full disk; `_add_row` has said so
-            self._writer.close()
+            if self._writer is not None:
+                self._writer.close()
 
     def _check_config(self) -> None:
         path = self.folder / CONFIG
@@ -372,10 +372,19 @@ class RunFolder:
         with atomic_path(self.folder / name) as temporary:
             pd.DataFrame(self.rows[name]).to_csv(temporary, index=False, float_format="%.6g")
             for key, value in row.items():  # in here, because this too fails when the disk is full
-                if key not in ("step", "minutes"):
+                if self._writer is not None and key not in ("step", "minutes"):
                     self._writer.add_scalar(key, value, row["step"])
         if self.watch:
             self.watch(self.folder)
+
+
+def _tensorboard_writer(folder: Path) -> Any:
+    """Return a writer of the curves, or None without TensorBoard: `LOG` holds the same figures."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder))
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ OUTPUT = ROOT / "docs" / "figures" / "rooms.png"
 ROOMS = {
     "sample": ("sample",),
     "base": (
-        *("errors", "files", "organs", "config", "devices", "provenance"),
+        *("errors", "extras", "files", "organs", "config", "devices", "provenance"),
         *("console", "interruption", "moved"),
     ),
     "models": ("models",),
@@ -40,7 +40,7 @@ ROOMS = {
     "evaluation": ("evaluation",),
     "viewing": ("viewing",),
     "course": ("course",),
-    "face": ("cli", "commands", "oarfuse"),
+    "face": ("cli", "commands", "doctor", "oarfuse"),
 }
 WHAT = {
     "base": "errors, files, organs,\nconfig, devices",

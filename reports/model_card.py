@@ -10,6 +10,7 @@ import pandas as pd
 from oarfuse.evaluation import VARIANT_TITLES, Evaluation
 from oarfuse.evaluation.statistics import MEAN, mean_interval
 from oarfuse.organs import get_spec
+from reports.card_header import card_header
 from reports.markdown import dsc_hd_asd, table
 from reports.results import ROOT, other_evaluations, read_json
 
@@ -39,6 +40,7 @@ def _card(path: Path) -> str:
     organs = ", ".join(f"{organ.label} {organ.title.lower()}" for organ in spec.organs)
     window = " to ".join(f"{value:.0f}" for value in about["window_hu"])
     parts = [
+        card_header(path.stem, summary, spec),
         f"# {title} for {spec.title}: model card",
         "**Not for clinical use.** These weights serve teaching and the comparison of methods. No "
         "patient may be treated, and no dose planned, on what they draw.",

@@ -15,6 +15,7 @@ from oarfuse.evaluation.statistics import MEAN
 from oarfuse.organs import get_spec
 from oarfuse.runs import LOG
 from oarfuse.weights import training_stages
+from reports.book.links import COLAB, colab_link, repository
 from reports.experiments import readme_block
 from reports.gpu import gpu_block
 from reports.markdown import dsc_hd_asd, table
@@ -104,7 +105,15 @@ def _share(last_run: Path) -> str:
     return f" (of which the last stage got {cores:.2f})"
 
 
+def badges_block() -> str:
+    """Badges, once the repository has an address (see `reports.book.links.repository`)."""
+    address = repository()
+    colab = address and colab_link("notebooks/00_start_here.ipynb", address)
+    return f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({colab})" if colab else ""
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
+    "badges": badges_block,
     "results": results_block,
     "experiments": readme_block,
     "performance": performance_block,

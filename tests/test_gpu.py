@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from oarfuse import build_model, load_pretrained
+from oarfuse.cli import main
 from oarfuse.config import StepMode, TrainConfig
 from oarfuse.data.feeding import ResidentPatches
 from oarfuse.data.manifest import load_manifest
@@ -232,3 +233,8 @@ def test_published_weights_are_finite_in_every_precision(name: str) -> None:
                 scores = model(volume)
             assert scores.isfinite().all()
             assert (scores.argmax(dim=1) == exact).float().mean() > 0.99
+
+
+def test_doctor_finds_the_stored_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    assert "cuda:0, fast block, 32-true: logits off by" in capsys.readouterr().out

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
+import nrrd
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -77,15 +78,17 @@ def test_what_is_no_image_is_named(weights: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("boxes")
-def test_series_in_and_both_forms_out(weights: Path, tmp_path: Path) -> None:
+def test_series_in_and_every_form_out(weights: Path, tmp_path: Path) -> None:
     made = write_series(tmp_path / "series")
-    for end in ("nii.gz", "dcm"):
+    for end in ("nii.gz", "seg.nrrd", "dcm"):
         words = ["predict", "--weights", str(weights), "--input", str(made.folder)]
         assert main([*words, "--output", str(tmp_path / f"out.{end}"), "--device", "cpu"]) == 0
     volume, _ = read_series(made.folder)
     expected = thirds(None, volume.array, None, None)
     assert np.array_equal(read_ct_labels(tmp_path / "out.nii.gz"), expected)
     assert np.array_equal(read_rtstruct_masks(tmp_path / "out.dcm", volume), expected)
+    stored = np.asarray(nib.Nifti1Image.from_filename(tmp_path / "out.nii.gz").dataobj)
+    assert np.array_equal(nrrd.read(str(tmp_path / "out.seg.nrrd"))[0], stored)
     assert main([*words, "--output", str(tmp_path / "out.dcm")]) == 0  # its own is replaced
 
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
-import tomllib
 import zipfile
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -109,43 +105,3 @@ def _few_patients(real: Path, names: list[str], folder: Path) -> None:
         for name in archive.namelist():
             if any(patient in name for patient in patients) and not name.endswith("/"):
                 archive.extract(name, folder)
-
-
-def test_wheel_holds_every_package_and_the_weights(tmp_path: Path) -> None:
-    """Built from a copy without the network, unpacked, and used from there."""
-    packages = {
-        ".".join(path.parent.relative_to(ROOT).parts)
-        for path in ROOT.glob("oarfuse/**/__init__.py")
-    }
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert set(project["tool"]["setuptools"]["packages"]) == packages | {"oarfuse.published"}
-
-    if int(version("setuptools").split(".")[0]) < 77:
-        pytest.skip("the installed setuptools cannot read pyproject.toml: it needs 77 or newer")
-    copy = tmp_path / "copy"
-    ignore = shutil.ignore_patterns("__pycache__")
-    for folder in ("oarfuse", "weights"):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=ignore)
-    for file in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / file, copy)
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*build, "-w", str(tmp_path), str(copy)], check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    installed = tmp_path / "installed"
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(installed)
-    code = (
-        "import oarfuse; from oarfuse.weights import find_weights;"
-        "print(oarfuse.__file__, *map(find_weights, oarfuse.pretrained_names()))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(installed), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    inside = installed / "oarfuse"
-    expected = [inside / "__init__.py", *(inside / f"published/{n}.safetensors" for n in NAMES)]
-    assert done.stdout.split() == list(map(str, expected))

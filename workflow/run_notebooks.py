@@ -20,14 +20,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import papermill
 import yaml
-from jupyter_client.kernelspec import NoSuchKernel
-from nbclient.exceptions import DeadKernelError
 
 from oarfuse import OarfuseError
 from oarfuse.console import about_path, escape_what_cannot_be_shown
-from oarfuse.course.static import keep_pictures
+from oarfuse.extras import require
 from oarfuse.files import same_file
 
 Parameters = dict[str, Any]
@@ -279,6 +276,13 @@ def _is_foreign(path: Path) -> bool:
 
 def run(notebook: Path, executed: Path, given: Parameters) -> str | None:
     """Run one notebook; return what went wrong, if something did."""
+    require("Running notebooks", "notebooks", "papermill")
+    import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient.exceptions import DeadKernelError
+
+    from oarfuse.course.static import keep_pictures
+
     unfinished = executed.with_suffix(".unfinished.ipynb")
     named = "name" in read_notebook(notebook).get("metadata", {}).get("kernelspec", {})
     kernel = {} if named else {"kernel_name": "python3", "language": "python"}

@@ -1,4 +1,4 @@
-"""Commands about data: prepare, fold, phantom, download."""
+"""Commands about data: prepare, fold, convert, phantom, download."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def add(commands: Any) -> None:
     """Add these commands to the parser."""
     _add_prepare(commands)
     _add_fold(commands)
+    _add_convert(commands)
     _add_phantom(commands)
     _add_download(commands)
 
@@ -87,6 +88,26 @@ def _fold(options: argparse.Namespace) -> None:
         options.data, options.output, fold=options.fold, folds=options.folds, seed=options.seed
     )
     _print_counts(options.output, manifest)
+
+
+def _add_convert(commands: Any) -> None:
+    parser = command(
+        commands,
+        "convert",
+        _convert,
+        "Write a prepared folder in the form of another program.",
+        goes_on="always",
+    )
+    parser.add_argument("form", choices=["nnunet"], help="nnunet: a data set of nnU-Net v2")
+    parser.add_argument("--data", type=Path, required=True, help=DATA)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--id", type=int, default=501, help="number of the data set in nnU-Net")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from oarfuse.data.nnunet import to_nnunet
+
+    print(to_nnunet(options.data, options.output, dataset_id=options.id))
 
 
 def _add_phantom(commands: Any) -> None:

@@ -116,7 +116,8 @@ def _add_predict(commands: Any) -> None:
         "--output",
         type=Path,
         required=True,
-        help="labels .nii or .nii.gz, contours .dcm (RTSTRUCT), or a folder for a folder of cases",
+        help="labels .nii.gz or .nii, .seg.nrrd for 3D Slicer, contours .dcm (RTSTRUCT), or a "
+        "folder for a folder of cases",
     )
     parser.add_argument("--series", metavar="UID", help="which of several series in the folder")
     parser.add_argument(

@@ -11,8 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import nbformat
-
+from oarfuse.extras import require
 from oarfuse.files import write_text
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -23,6 +22,9 @@ def keep_pictures(path: str | Path) -> int:
 
     The stored state of the widgets goes as well. What is run again shows the widget again.
     """
+    require("Reading notebooks", "notebooks", "nbformat")
+    import nbformat
+
     path = Path(path)
     notebook = nbformat.read(path, as_version=4)
     outputs = [

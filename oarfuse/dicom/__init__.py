@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from oarfuse.errors import OarfuseError
+from oarfuse.extras import require
 
 if TYPE_CHECKING:
     from oarfuse.dicom.rtstruct import (
@@ -44,11 +44,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for package in _EXTRA:
-        try:
-            import_module(package)
-        except ImportError:
-            raise OarfuseError(
-                f"DICOM needs {package}, which is not installed: pip install 'oarfuse[dicom]'."
-            ) from None
+    require("DICOM", "dicom", *_EXTRA)
     return getattr(import_module(f"oarfuse.dicom.{_HOMES[name]}"), name)

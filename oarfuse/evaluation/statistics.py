@@ -183,9 +183,6 @@ def paired_differences(
     OarfuseError
         If the cases or organs differ.
     """
-    # Here and not above: it is slow to import, and an evaluation does without it.
-    from statsmodels.stats.multitest import multipletests
-
     rows: list[dict[str, Any]] = []
     for method, other in others.items():
         for metric in metrics:
@@ -220,7 +217,21 @@ def paired_differences(
     if not rows:
         raise OarfuseError("There is nothing to compare: give at least one other method.")
     table = pd.DataFrame(rows)
-    return table.assign(p_holm=multipletests(table["p"], method="holm")[1])
+    return table.assign(p_holm=holm(table["p"].to_numpy()))
+
+
+def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Correct p values for their number as Holm (1979) does.
+
+    The smallest of n is multiplied by n, the next by n - 1 and so on; none may fall below the one
+    before it, nor rise above 1. The order of the result is that of the argument.
+    """
+    values = np.asarray(p, dtype=float)
+    order = np.argsort(values, kind="stable")
+    stepped = values[order] * np.arange(len(values), 0, -1)
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+    return corrected
 
 
 def _per_patient(frame: pd.DataFrame, metric: str) -> pd.DataFrame:

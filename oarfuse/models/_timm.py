@@ -17,7 +17,9 @@ from typing import Any
 import torch
 
 from oarfuse.errors import OarfuseError
+from oarfuse.extras import require
 
+_WHAT = "The encoder of this network, which is timm's,"
 _BOX_OPERATORS = ("nms", "qnms")
 _BOX_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
@@ -33,17 +35,13 @@ def load_timm() -> ModuleType:
     """
     try:
         try:
-            import torchvision  # noqa: F401
+            require(_WHAT, "table2", "torchvision")
         except RuntimeError as error:
             if "torchvision::" not in str(error):
                 raise
             _declare_box_operators()
+        require(_WHAT, "table2", "timm")
         import timm
-    except ImportError as error:
-        raise OarfuseError(
-            f"this model takes its encoder from timm, which cannot be imported ({error}): "
-            "install timm and torchvision."
-        ) from error
     except RuntimeError as error:
         raise OarfuseError(
             f"torchvision does not fit torch {torch.__version__} ({error}): install the "

@@ -83,12 +83,15 @@ def add_interpolated(total: Tensor, rows: Tensor, factor: int) -> Tensor:
         return make(size, factor, rows.dtype, rows.device)
 
     # The smallest tensors first; the last product, along D, adds to the total as it writes.
-    rows = along(width) @ rows.reshape(-1, width, channels)
-    rows = along(height) @ rows.reshape(batch * depth, height, -1)
+    # All sizes are spelled out: for -1, `torch.export` with symbols for sides would divide them.
+    wide = factor * width * channels
+    large = factor * height * wide
+    rows = along(width) @ rows.reshape(batch * depth * height, width, channels)
+    rows = along(height) @ rows.reshape(batch * depth, height, wide)
     summed = torch.baddbmm(
-        total.reshape(batch, factor * depth, -1),
+        total.reshape(batch, factor * depth, large),
         along(depth).expand(batch, -1, -1),
-        rows.reshape(batch, depth, -1),
+        rows.reshape(batch, depth, large),
     )
     return summed.view(total.shape)
 
@@ -103,21 +106,29 @@ def _add_from_below(total: Tensor, rows: Tensor, resample: Resample, mix: Tensor
     conv = resample.conv
     # (C_b, 2, 2, 2, C_a): what each source channel adds to each of its eight children
     weight = torch.einsum("bzyx,ab->bzyxa", conv.weight[:, 0], mix)
-    children = linear(rows, weight.flatten(1).t())  # (B, d, h, w, 8 C_a)
-    children = children.view(batch, depth, height, width, 2, 2, 2, -1)
-    children = children.permute(0, 1, 4, 2, 5, 3, 6, 7)  # (B, d, 2, h, 2, w, 2, C_a)
-    if resample.factor == 1:
-        return (total.view(children.shape) + children).view(total.shape)
-    small = children.reshape(batch, 2 * depth, 2 * height, 2 * width, -1)
-    return add_interpolated(total, small, resample.factor)
+    if torch.compiler.is_exporting():  # with symbols for sides, views would take it minutes
+        kernel = weight.permute(0, 4, 1, 2, 3)
+        small = to_rows(F.conv_transpose3d(to_volume(rows), kernel, stride=2))
+    else:
+        children = linear(rows, weight.flatten(1).t())  # (B, d, h, w, 8 C_a)
+        children = children.view(batch, depth, height, width, 2, 2, 2, mix.shape[0])
+        children = children.permute(0, 1, 4, 2, 5, 3, 6, 7)  # (B, d, 2, h, 2, w, 2, C_a)
+        if resample.factor == 1:
+            return (total.view(children.shape) + children).view(total.shape)
+        small = children.reshape(batch, 2 * depth, 2 * height, 2 * width, mix.shape[0])
+    return (
+        total + small if resample.factor == 1 else add_interpolated(total, small, resample.factor)
+    )
 
 
 def _pool(rows: Tensor, factor: int, pooling: str) -> Tensor:
     """Pool rows ``(B, D, H, W, C)``; the average over views, which also runs in bfloat16."""
     if pooling == "max":
         return to_rows(F.max_pool3d(to_volume(rows), factor))
+    if torch.compiler.is_exporting():  # see `_add_from_below`
+        return to_rows(F.avg_pool3d(to_volume(rows), factor))
     for axis in (1, 2, 3):  # one axis at a time is many times quicker than all at once
-        rows = rows.unflatten(axis, (-1, factor)).mean(dim=axis + 1)
+        rows = rows.unflatten(axis, (rows.shape[axis] // factor, factor)).mean(dim=axis + 1)
     return rows
 
 
@@ -207,6 +218,8 @@ def _global_context(rows: Tensor) -> Tensor:
     A plain sum over a volume exceeds what float16 holds, 65,504. The constant is a power of two,
     so that no digit is lost: about 1 / voxels, but at least float16's smallest normal number.
     """
+    if torch.compiler.is_compiling():  # where the number of voxels may be a symbol
+        return rows.mean(dim=(1, 2, 3), dtype=torch.float32)
     flat = rows.flatten(1, 3)  # (B, D H W, C)
     voxels = flat.shape[1]
     # `torch.jit.trace` has a tensor there and keeps the share: any power of two is right.

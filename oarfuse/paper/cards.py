@@ -11,12 +11,15 @@ import html
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from IPython.display import HTML
 
+from oarfuse.extras import require
 from oarfuse.paper.ledger import LEDGER, MEASURED, Entry, ledger_frame, load_ledger
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
 
 COLUMNS = ("where", "why_open", "default", "options", "effect", "evidence")
 _NUMBERS = {"seconds": "s a step"} | MEASURED
@@ -37,7 +40,7 @@ def ledger_cards() -> HTML:
     """Return the decisive entries as cards: printed, our choice, why, and what it moves."""
     entries = {entry["point"]: entry for entry in load_ledger()}
     cards = [_card(number, text, entries[text["point"]]) for number, text in enumerate(_texts(), 1)]
-    return HTML("\n".join(cards))
+    return _html(cards)
 
 
 def folded_ledger(entries: Sequence[Entry]) -> HTML:
@@ -53,7 +56,14 @@ def folded_ledger(entries: Sequence[Entry]) -> HTML:
             f"<details><summary><strong>{html.escape(row['point'])}</strong>: "
             f"{html.escape(row['default'])}</summary><dl>{fields}</dl></details>"
         )
-    return HTML("\n".join(rows))
+    return _html(rows)
+
+
+def _html(parts: Sequence[str]) -> HTML:
+    require("The ledger as a page", "notebooks", "IPython")
+    from IPython.display import HTML
+
+    return HTML("\n".join(parts))
 
 
 def _card(number: int, text: Mapping[str, str], entry: Entry) -> str:

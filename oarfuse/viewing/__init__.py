@@ -4,8 +4,12 @@ Every function returns a closed Matplotlib figure: as the last expression of a n
 shown once, elsewhere call `IPython.display.display(figure)` or `figure.savefig(path)`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oarfuse.extras import require
 from oarfuse.models.stages import Stage, trace_stages
-from oarfuse.viewing.ct.browser import SliceBrowser
 from oarfuse.viewing.ct.comparison import ViewCase, show_cases, show_comparison
 from oarfuse.viewing.ct.distances import show_distances
 from oarfuse.viewing.ct.error_map import show_error_map
@@ -26,6 +30,9 @@ from oarfuse.viewing.plots.differences import plot_differences
 from oarfuse.viewing.plots.live import LiveCurves
 from oarfuse.viewing.plots.pairs import plot_pairs
 from oarfuse.viewing.plots.profiles import plot_coverage, plot_slice_dsc
+
+if TYPE_CHECKING:
+    from oarfuse.viewing.ct.browser import SliceBrowser
 
 show_gates = show_maps  # as notebook 02 calls it, which looks at the gates of the focal-fuse block
 
@@ -60,3 +67,13 @@ __all__ = [
     "trace_stages",
     "volume_viewer",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # The one class whose module cannot be imported without an extra.
+    if name != "SliceBrowser":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require("The slice browser", "notebooks", "ipywidgets")
+    from oarfuse.viewing.ct.browser import SliceBrowser
+
+    return SliceBrowser

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import wilcoxon
+from statsmodels.stats.multitest import multipletests
 
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.statistics import (
     COLUMNS,
     MEAN,
+    holm,
     load_metrics,
     mean_interval,
     paired_differences,
@@ -89,6 +91,15 @@ def test_paired_differences() -> None:
     assert rows["p_holm"].tolist() == pytest.approx([6 * 2 / 2**12] * 3)
     same = table[table["method"] == "same"]
     assert same["difference"].eq(0).all() and same["p"].eq(1).all() and same["p_holm"].eq(1).all()
+
+
+def test_holm_by_hand_and_by_statsmodels() -> None:
+    # Sorted: 0.01 * 3, 0.03 * 2, then 0.04 * 1, which may not fall below 0.06.
+    assert holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]).tolist() == [1.0, 1.0]
+    assert holm([]).tolist() == []
+    p = np.random.default_rng(0).choice([0.0, 0.001, 0.01, 0.2, 1.0], size=40)  # with ties
+    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1])
 
 
 def test_pairs_go_by_patient_and_not_by_row() -> None:

@@ -8,10 +8,10 @@ of different scanners to one standard resolution; (3) at test time the jigsaw al
 labels, adapts the network to each image. Only that much could be consulted here, so everything
 below is a decision of ours, listed in the ledger (``oarfuse/resources/ledger.json``):
 
-- Puzzle: the volume is cut into ``grid``^3 equal tiles, shuffled and put together again, and the
+- Puzzle: the volume is cut into ``grid ** 3`` equal tiles, shuffled and put together again, and the
   V-Net's encoder sees the shuffled volume as a whole. ``grid`` is 2, so that tile borders fall on
   voxel borders of the 1/16 bottleneck for patches whose sides divide by 32.
-- Answer: for every place, which tile lies there (``grid``^3 classes). The head pools the
+- Answer: for every place, which tile lies there (``grid ** 3`` classes). The head pools the
   bottleneck once a tile and joins all tiles in one linear layer: relations, not single tiles.
 - Loss: cross-entropy, averaged over places. Any permutation may come up, the identity too.
 - Super-resolution: three 3x3x3 convolutions that add a correction to the image, trained with mean
@@ -39,7 +39,7 @@ VNET_STRIDE = 16
 
 
 def shuffle_tiles(volume: torch.Tensor, permutations: torch.Tensor, grid: int) -> torch.Tensor:
-    """Cut volumes into ``grid``^3 tiles and put them together in another order.
+    """Cut volumes into ``grid ** 3`` tiles and put them together in another order.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class SuperResolution(nn.Module):
 
 
 def make_jigsaw_head(channels: int, grid: int, width: int = 64) -> nn.Sequential:
-    """Encoder map (B, channels, d, h, w) -> scores (B, places, tiles), both ``grid``^3."""
+    """Encoder map (B, channels, d, h, w) -> scores (B, places, tiles), both ``grid ** 3``."""
     tiles = grid**3
     return nn.Sequential(
         nn.Conv3d(channels, width, kernel_size=1),

@@ -54,10 +54,12 @@ def backend(device: torch.device, channels: int) -> Backend:
     `depthwise_conv3d`              `cpu`: own gradients  `depthwise`, 3x3x3   PyTorch, contiguous
     `instance_norm` (and ReLU)      batch norm by sample  `norm`               batch norm by sample
     `linear`: 1x1x1 of rows         convolution           matrix product       matrix product
-    `layers.TrustedConv3d`          float32 if thin       contiguous if depth-wise on a GPU
+    `layers.TrustedConv3d`          float32 if thin       contiguous [1]_      contiguous [1]_
     `layers.QuickConvTranspose3d`   own bias gradient     PyTorch              PyTorch
     sum of gated levels (`fast`)    matrix products       broadcast            broadcast
     =============================== ===================== ==================== ====================
+
+    .. [1] if it is depth-wise and on a GPU
 
     The last two columns differ in the first two rows only, so the others ask whether the device is
     a CPU and never try Triton.

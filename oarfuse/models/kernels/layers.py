@@ -27,7 +27,9 @@ class TrustedConv3d(nn.Conv3d):
     def forward(self, volume: Tensor) -> Tensor:
         if volume.device.type == "cuda" and self.groups == self.in_channels > 1:
             volume = volume.contiguous()
-        if volume.device.type != "cpu" or volume.shape[2] >= self.kernel_size[0]:
+        in_float32 = self.weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        # The sides come last: `torch.export` would hold the network to what was asked of them.
+        if volume.device.type != "cpu" or in_float32 or volume.shape[2] >= self.kernel_size[0]:
             return super().forward(volume)
         with torch.autocast("cpu", enabled=False):
             return super().forward(volume.to(self.weight.dtype))

@@ -12,12 +12,13 @@ import base64
 import html
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from IPython.display import HTML
 from PIL import Image as PillowImage
 
 from oarfuse.errors import OarfuseError
+from oarfuse.extras import require
 from oarfuse.organs import DatasetSpec
 from oarfuse.viewing.canvas.overlay import label_rgba, outline_segments, present_organs, window_text
 from oarfuse.viewing.canvas.planes import (
@@ -31,6 +32,9 @@ from oarfuse.viewing.canvas.planes import (
     get_plane,
     telling_voxel,
 )
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
 
 LIMIT_BYTES = 1_500_000  # of the page: a notebook that holds it must still open at once
 WIDTH_PX = 560
@@ -108,8 +112,11 @@ def slice_page(
     ------
     OarfuseError
         If shapes, spacing, labels or the plane do not fit, or not even one slice in eight stays
-        below the limit.
+        below the limit, or IPython is missing.
     """
+    require("A page of slices", "notebooks", "IPython")
+    from IPython.display import HTML
+
     spacing, view = check_image(image, spacing_mm), get_plane(plane)
     truth = None if truth is None else check_labels(truth, image, spec, "truth")
     prediction = None if prediction is None else check_labels(prediction, image, spec, "prediction")

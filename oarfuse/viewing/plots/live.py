@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from IPython.display import display
-
+from oarfuse.extras import require
 from oarfuse.organs import DatasetSpec
 from oarfuse.runs import LOG, read_curves
 from oarfuse.viewing.plots.curves import plot_curves
@@ -43,6 +42,9 @@ class LiveCurves:
 
     def draw(self, run: str | Path) -> None:
         """Draw the curves of a run folder now."""
+        require("Drawing into a notebook", "notebooks", "IPython")
+        from IPython.display import display
+
         figure = plot_curves(read_curves(run), spec=self.spec, title=self.title)
         if self._handle is None:
             self._handle = display(figure, display_id=True)

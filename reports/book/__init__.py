@@ -1,0 +1,1 @@
+"""The book: notebooks, pages and the API as one static site; `site.build` makes it."""
