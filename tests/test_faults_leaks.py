@@ -11,6 +11,7 @@ import pytest
 
 from oarfuse.data import make_fold
 from oarfuse.data.manifest import checksums
+from oarfuse.data.nnunet import to_nnunet
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation import evaluate
 from oarfuse.evaluation.paper_tables import find_evaluations
@@ -101,3 +102,17 @@ def test_a_fold_whose_data_moved_says_where_it_looked(data: Path, tmp_path: Path
     data.rename(tmp_path / "elsewhere")
     with pytest.raises(OarfuseError, match=r"fold/images leads to \.\./data/images, which is gone"):
         checksums(fold.cases)
+
+
+def test_a_label_that_was_edited_is_no_longer_what_was_converted(
+    data: Path, tmp_path: Path
+) -> None:
+    """The copies would be kept, and scores be taken against them."""
+    for _ in range(2):
+        to_nnunet(data, tmp_path / "nnunet")
+    shutil.copy(data / "labels/pt_2.nii.gz", data / "labels/pt_1.nii.gz")
+    with (
+        pytest.warns(UserWarning, match="changed after the preparation"),
+        pytest.raises(OarfuseError, match="other files of theirs"),
+    ):
+        to_nnunet(data, tmp_path / "nnunet")

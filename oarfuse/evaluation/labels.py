@@ -68,10 +68,12 @@ def score(truth: str | Path, prediction: str | Path, dataset: str) -> pd.DataFra
     """
     spec = get_spec(dataset)
     rows = []
-    for pair in _pairs(Path(truth), Path(prediction)):
+    pairs = _pairs(Path(truth), Path(prediction))
+    for pair in pairs:
         true_labels, labels, spacing_mm, _ = _read_pair(*pair, spec)
         scored = organ_rows(labels, true_labels, spacing_mm, spec)
         rows += [{"case": case_name(pair[0]), **row} for row in scored]
+    _about_copies(pairs)
     return pd.DataFrame(rows, columns=[name for name in MORE_COLUMNS if name != "variant"])
 
 
@@ -110,7 +112,7 @@ def score_files(
     check_output_folder(output, WRITTEN, marker=MARKER, reads=(truth, prediction))
     with sole_writer(output, "scoring into"):
         claim_folder(output, identity)
-        rows, said = [], []
+        rows, said = [], _about_copies(pairs)
         for pair in pairs:
             true_labels, labels, spacing_mm, doubts = _read_pair(*pair, spec)
             said += doubts
@@ -158,11 +160,20 @@ def _read_pair(
             f"{true_path} {problem}: look whether its labels are those of {spec.title}, and its "
             "header is true."
         )
-    if sha256(true_path) == sha256(path):
-        doubts.append(f"{path} is the truth itself, to the last byte: give the prediction.")
-    for sentence in doubts:
-        warnings.warn(sentence, stacklevel=3)
+        warnings.warn(doubts[0], stacklevel=3)
     return true_labels, labels, reference.spacing_mm, doubts
+
+
+def _about_copies(pairs: list[tuple[Path, Path]]) -> list[str]:
+    """Say, and warn, that files of predictions are the truth itself, to the last byte."""
+    same = [path for true_path, path in pairs if sha256(true_path) == sha256(path)]
+    if not same:
+        return []
+    said = (
+        f"{same[0]} is the truth itself, to the last byte ({len(same)} of {len(pairs)} files are)."
+    )
+    warnings.warn(said, stacklevel=3)
+    return [said]
 
 
 def _places(spec: DatasetSpec) -> list[Place]:
