@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,14 @@ def test_a_label_that_was_edited_is_no_longer_what_was_converted(
         pytest.raises(OarfuseError, match="other files of theirs"),
     ):
         to_nnunet(data, tmp_path / "nnunet")
+
+
+def test_scores_at_a_foreign_spacing_are_doubted(data: Path, tmp_path: Path) -> None:
+    info = replace(INFO, spacing_range_mm=((1.0, 1, 1), (2.0, 1, 1)))
+    save_weights(tmp_path / "w.safetensors", info.build().state_dict(), info)
+    with pytest.warns(UserWarning, match=r"1 of 1 patients \(pt_4\) have voxels far from"):
+        evaluate(
+            tmp_path / "w.safetensors", data, "validation", tmp_path / "scores", device="cpu",
+            progress=False,
+        )  # fmt: skip
+    assert "have voxels far from" in (tmp_path / "scores/summary.md").read_text()

@@ -17,6 +17,7 @@ from oarfuse.data.manifest import checksums, load_whole_manifest
 from oarfuse.data.nifti import nifti_cases, require_same_grid
 from oarfuse.data.seen import about_seen
 from oarfuse.devices import choose_device, choose_precision
+from oarfuse.doubts import is_far
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.cases import jsonable, run_cases, stored_case
 from oarfuse.evaluation.folder import (
@@ -110,6 +111,12 @@ def evaluate(
     model.to(chosen)  # once, and not there and back for each case
     output = Path(output)
     said = check_options(model, info, mirror=mirror, adapt_steps=adapt_steps, slice_side=slice_side)
+    far = [case.case for case in cases if is_far(case.spacing_mm, info)]
+    if far:
+        said.append(
+            f"{len(far)} of {len(cases)} patients ({far[0]}) have voxels far from those that "
+            f"{weights} was trained on, and nothing is resampled here: `oarfuse predict` does so."
+        )
     for warning in said:
         warnings.warn(warning, stacklevel=2)
     special = {
