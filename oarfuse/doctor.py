@@ -40,7 +40,7 @@ STORED = Path(__file__).parent / "resources" / "self_test.json"
 TOLERANCE = 1e-4
 # Share of voxels whose label may differ in the precision that prediction takes by itself.
 OTHER_LABELS = 0.01
-PACKAGES = ("torch", "monai", "lightning-fabric", "numpy", "scipy", "pandas", "nibabel",
+PACKAGES = ("monai", "lightning-fabric", "numpy", "scipy", "pandas", "nibabel",
             "safetensors", "matplotlib", "triton")  # fmt: skip
 _GIB = 2**30
 
@@ -101,6 +101,8 @@ def facts() -> dict[str, str]:
         "oarfuse": oarfuse.__version__ + (f", commit {commit}" if commit else ", without git"),
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": platform.platform(),
+        # Its own word, unlike the package's, tells the build: 2.13.0+cpu, 2.13.0+cu130.
+        "PyTorch": torch.__version__,
         "packages": ", ".join(_with_version(name) for name in PACKAGES),
     }
     for extra, names in extras().items():

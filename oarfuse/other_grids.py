@@ -7,19 +7,27 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from oarfuse.data.augment import ZOOM
 from oarfuse.weights import ModelInfo
 
 
 def sides_to_work_on(
     shape: tuple[int, ...], spacing_mm: tuple[float, float, float], info: ModelInfo
 ) -> tuple[int, ...]:
-    """Return the sides that bring a foreign spacing to the training data's median."""
+    """Return the sides that bring a foreign spacing to the training data's median.
+
+    Foreign is what lies outside of the training data's range by more than its augmentation's zoom,
+    which shows a network patients as if their voxels were so much larger or smaller.
+    """
     least, most = info.spacing_range_mm
+    recipe = info.training.get("config", {})
+    augmented = isinstance(recipe, dict) and recipe.get("augment") is True
+    margin = 1 + (ZOOM if augmented else 0.05)
     sides = []
     for side, spacing, low, high, median in zip(
         shape, spacing_mm, least, most, info.spacing_mm, strict=True
     ):
-        known = 0.95 * low <= spacing <= 1.05 * high
+        known = low / margin <= spacing <= margin * high
         sides.append(side if known else max(1, round(side * spacing / median)))
     return tuple(sides)
 

@@ -31,7 +31,11 @@ def test_the_stored_numbers_are_those_of_the_published_weights() -> None:
 def test_a_healthy_machine_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     said = capsys.readouterr().out
-    for needed in (f"torch {torch.__version__}", "cpu kernels", "cpu, readable block, 32-true"):
+    for needed in (
+        f"PyTorch      {torch.__version__}\n",
+        "cpu kernels",
+        "cpu, readable block, 32-true",
+    ):
         assert needed in said
     assert re.search(r"^cpu +.*threads.*auto is (bf16-mixed|32-true)$", said, re.MULTILINE)
     assert said.endswith("All numbers are right.\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -16,8 +17,16 @@ from oarfuse.cli import main
 from oarfuse.data import load_case, load_manifest
 from oarfuse.errors import OarfuseError
 from oarfuse.inference import predict_labels
+from oarfuse.other_grids import sides_to_work_on
 from oarfuse.prediction import predict_file
-from oarfuse.weights import ModelInfo, load_weights, read_info, save_weights
+from oarfuse.weights import (
+    ModelInfo,
+    find_weights,
+    load_weights,
+    pretrained_names,
+    read_info,
+    save_weights,
+)
 
 INFO = ModelInfo(
     model="oarfocalfusenet",
@@ -139,6 +148,26 @@ def test_foreign_spacing_is_resampled_and_put_back(
     dense_mm3 = (coarse == 5).sum() * np.prod(volume.spacing_mm)
     again_mm3 = (labels == 5).sum() * np.prod(np.abs(np.linalg.det(fine.affine[:3, :3])))
     assert again_mm3 == pytest.approx(dense_mm3, rel=0.15)
+
+
+def test_what_the_zoom_of_training_showed_is_not_foreign() -> None:
+    augmented = replace(INFO, training={"config": {"augment": True}})
+    for info, spacing_mm, sides in (
+        (INFO, (3.1, 4.0, 5.6), (10, 20, 20)),
+        (INFO, (3.1, 4.0, 6.0), (10, 20, 30)),  # 6.0 is over 5.4 * 1.05, the median is 4.0
+        (augmented, (3.1, 4.0, 6.0), (10, 20, 20)),
+        (augmented, (3.1, 4.0, 6.4), (10, 20, 32)),
+        (augmented, (2.0, 4.0, 4.0), (7, 20, 20)),
+    ):
+        assert sides_to_work_on((10, 20, 20), spacing_mm, info) == sides, spacing_mm
+
+
+def test_no_patient_of_the_kit_is_foreign_to_its_weights() -> None:
+    """So that `predict` gives the very labels that `evaluate` scores."""
+    for name in pretrained_names():
+        info = read_info(find_weights(name))
+        for case in load_manifest("sample").cases:
+            assert sides_to_work_on(case.shape, case.spacing_mm, info) == case.shape, case.case
 
 
 def test_weights_round_trip(weights: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def test_run_folder_holds_all_to_repeat_it(phantom: Path, tmp_path: Path) -> Non
     assert load_config(run / "config.json") == config
     (session,) = json.loads((run / "environment.json").read_text())
     assert session["device"] == "cpu"
-    assert session["versions"]["torch"] == torch.__version__
+    assert session["versions"]["torch"] == metadata.version("torch")
     log = pd.read_csv(run / "log.csv")
     assert list(log["step"]) == [10, 20]
     assert np.isfinite(log[["loss", "lr", "wait", "seconds"]]).all().all()

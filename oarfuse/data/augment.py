@@ -23,7 +23,7 @@ from oarfuse.organs import DatasetSpec
 # At strength 1: rotation by up to 15 degrees in the axial plane and 10 about the other axes; zoom
 # by up to 15 %. Axes are (D, H, W), so the rotation about D turns the axial plane.
 _ROTATE = np.deg2rad((15, 10, 10))
-_ZOOM = 0.15
+ZOOM = 0.15
 # A patch that is rotated or enlarged at strength 1 reads this share of its sides beyond them.
 _MARGIN = 0.3
 # Shares of the patches that each change is made to.
@@ -94,7 +94,7 @@ def draw_change(random: np.random.Generator, strength: float, *, mirrors: bool) 
     least, most = 0.75**strength, 1.35**strength
     return Change(
         angles=_three(_ROTATE * signed[:3]) if turned else (0.0, 0.0, 0.0),
-        zoom=_three(1 + _ZOOM * signed[3:6]) if turned else (1.0, 1.0, 1.0),
+        zoom=_three(1 + ZOOM * signed[3:6]) if turned else (1.0, 1.0, 1.0),
         mirrored=mirrors and mirrored,
         factor=float(1 + 0.15 * signed[6]) if scaled else 1.0,
         shift=float(0.05 * signed[7]) if shifted else 0.0,
