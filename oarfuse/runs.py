@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -343,11 +344,12 @@ class RunFolder:
         return better or not (self.folder / WEIGHTS).exists()
 
     def check_weights(self) -> None:
-        """Raise `OarfuseError` if the weights of this run, which is finished, are gone."""
-        if not (self.folder / WEIGHTS).exists():
-            raise OarfuseError(
-                f"{self.folder} holds a finished run whose {WEIGHTS} is gone: give more --steps, "
-                "and the next validation writes it anew."
+        """Warn if this run, which is finished, has no weights: none yet, or none any more."""
+        if self.rank == 0 and not (self.folder / WEIGHTS).exists():
+            warnings.warn(
+                f"{self.folder} holds a finished run without {WEIGHTS}: give more --steps, and "
+                "the next validation writes it.",
+                stacklevel=2,
             )
 
     def save_weights(self, network: nn.Module, info: ModelInfo, state: RunState) -> None:
