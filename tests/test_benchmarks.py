@@ -89,3 +89,8 @@ def test_overfitting_goes_on_in_its_file(tmp_path: Path) -> None:
     assert 0 < row["dsc_within_reach"] < 1
     run("overfit", *options)  # nothing to do
     assert file.read_bytes() == first
+
+
+def test_memory_is_a_process_own() -> None:
+    found = re.match(r"([\d.]+) GiB at most, ([\d.]+) of them before", run("memory", "--smoke"))
+    assert found and float(found[1]) >= float(found[2]) > 0
