@@ -10,11 +10,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from oarfuse import __version__
 from oarfuse.commands import data, machine, networks, scores, speaks
 from oarfuse.console import (
     MORE_MEMORY,
+    OF_STREAMS,
     about_path,
     escape_what_cannot_be_shown,
     lacks_memory,
@@ -27,9 +29,11 @@ from oarfuse.interruption import Stopped, signals_as_interrupt
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code (2 for a mistake that the user can mend)."""
     escape_what_cannot_be_shown()
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(words)
     try:
         with signals_as_interrupt(), plain_warnings():
+            _check_words(words)
             options.run(options)
             sys.stdout.flush()
     except OarfuseError as error:
@@ -45,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in OF_STREAMS:
             raise
         print(f"oarfuse: error: {about_path(error)}", file=sys.stderr)
         return 2
@@ -55,6 +59,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"oarfuse: error: {MORE_MEMORY}", file=sys.stderr)
         return 2
     return 0
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Refuse an empty word: as a path it would be the folder in which the user happens to be."""
+    for before, word in zip(["oarfuse", *words], words, strict=False):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            raise OarfuseError(
+                f"What follows {word.rstrip('=') or before} is empty (a variable of the shell that "
+                "is not set?): give its value."
+            )
+
+
+class _OneLine(argparse.ArgumentParser):
+    """A parser whose errors are one line; the usage of `train` alone would fill a screen."""
+
+    def error(self, message: str) -> NoReturn:
+        message = " ".join(message.split())
+        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
 
 def _where_to_go_on(options: argparse.Namespace) -> str:
@@ -69,7 +91,7 @@ def _where_to_go_on(options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _OneLine(
         prog="oarfuse", description="OARFocalFuseNet and 3D-MSF: prepare, train, predict, evaluate."
     )
     parser.add_argument("--version", action="version", version=f"oarfuse {__version__}")

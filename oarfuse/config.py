@@ -20,6 +20,7 @@ SCHEDULES = ("cyclic", "cosine")
 # What random generators and counters of 32 bits take.
 MOST = 2**32 - 1
 MOST_WORKERS = 1024
+MOST_SIDE = 512  # voxels; no slice of a CT has more
 
 
 @dataclass(frozen=True)
@@ -137,13 +138,11 @@ def _check(config: TrainConfig) -> None:
     whole = ("batch_size", "steps", "cycle_steps", "validate_every", "checkpoint_every")
     for name in (*whole, "devices", "nodes"):
         _check_whole(name, getattr(config, name), least=1)
-    for name in ("workers", "seed"):
-        _check_whole(name, getattr(config, name), least=0)
-    if config.workers > MOST_WORKERS:
-        raise OarfuseError(f"workers is {config.workers}: give at most {MOST_WORKERS}.")
+    _check_whole("workers", config.workers, least=0, most=MOST_WORKERS)
+    _check_whole("seed", config.seed, least=0)
     for name in ("data", "output", "model", "init"):
         value = getattr(config, name)
-        if not isinstance(value, str) and not (name == "init" and value is None):
+        if not (isinstance(value, str) and value) and not (name == "init" and value is None):
             raise OarfuseError(f"{name} is {value!r}: give a text.")
     for name in ("min_lr", "max_lr", "ema_decay", "augment_strength", "minutes"):
         value = getattr(config, name)
@@ -158,7 +157,7 @@ def _check(config: TrainConfig) -> None:
     if not isinstance(config.patch_size, tuple) or len(config.patch_size) != 3:
         raise OarfuseError(f"patch_size is {config.patch_size}: give three sides, D H W.")
     for side in config.patch_size:
-        _check_whole("patch_size", side, least=1)
+        _check_whole("patch_size", side, least=1, most=MOST_SIDE)
     if not 0 < config.min_lr <= config.max_lr < math.inf:
         raise OarfuseError(
             f"The learning rates are {config.min_lr} and {config.max_lr}: "
@@ -179,8 +178,8 @@ def _check(config: TrainConfig) -> None:
             raise OarfuseError(f"{name} is {value!r}: choose one of {', '.join(known)}.")
 
 
-def _check_whole(name: str, value: Any, *, least: int) -> None:
+def _check_whole(name: str, value: Any, *, least: int, most: int = MOST) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise OarfuseError(f"{name} is {value!r}: give a whole number of at least {least}.")
-    if value > MOST:
-        raise OarfuseError(f"{name} is {value}: give a whole number of at most {MOST}.")
+    if value > most:
+        raise OarfuseError(f"{name} is {value}: give a whole number of at most {most}.")

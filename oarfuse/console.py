@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -17,10 +19,19 @@ MORE_MEMORY = (
 
 
 def escape_what_cannot_be_shown() -> None:
-    """Let a path with letters that the console lacks be printed with escapes, not as an error."""
+    """Let a path with letters that the console lacks be printed with escapes, not as an error.
+
+    Where a caller has closed one of the two streams, what is said there goes nowhere.
+    """
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+# What is wrong with the place to which a console was led, a full disk for instance.
+OF_STREAMS = (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
 
 
 @contextmanager
@@ -49,6 +60,8 @@ def plain_warnings() -> Iterator[None]:
 def about_path(error: OSError) -> str:
     """Return one sentence for an error of the system's about a path that nobody foresaw."""
     reason = error.strerror or type(error).__name__
+    if error.filename is None:
+        return f"Cannot write what this command says ({reason}): look where its output leads."
     return f"Cannot use {error.filename} ({reason}): give a path that you may read or write."
 
 

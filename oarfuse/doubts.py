@@ -29,6 +29,12 @@ def volumes_ml(
     return {organ.name: float(counts[organ.label]) * voxel_ml for organ in spec.organs}
 
 
+def is_far(spacing_mm: Sequence[float], info: ModelInfo) -> bool:
+    """Whether a spacing (D, H, W) in mm is far from all that a network was trained on."""
+    bounds = zip(spacing_mm, *info.spacing_range_mm, strict=True)
+    return any(not low / FAR <= size <= high * FAR for size, low, high in bounds)
+
+
 def about_the_ct(ct: NiftiVolume, info: ModelInfo) -> dict[str, str]:
     """Return what is unusual in a CT for these weights: a note for a header to its sentence."""
     found = {}
@@ -38,8 +44,13 @@ def about_the_ct(ct: NiftiVolume, info: ModelInfo) -> dict[str, str]:
             f"{ct.path} is turned by {angle:.0f} degrees against the patient's axes, further than "
             "the networks know: look at the labels, or resample the CT to straight axes first."
         )
-    bounds = zip(ct.spacing_mm, *info.spacing_range_mm, strict=True)
-    if any(not low / FAR <= size <= high * FAR for size, low, high in bounds):
+    if np.array_equal(np.abs(ct.affine), np.eye(4)):
+        found["CT has no affine of its own"] = (
+            f"{ct.path} has voxels of 1 x 1 x 1 mm that begin at the origin, as programs write it "
+            "that know neither spacing nor directions: if the CT has others, its sides may be "
+            "exchanged, so export it anew."
+        )
+    if is_far(ct.spacing_mm, info):
         here = " x ".join(f"{size:.2f}" for size in ct.spacing_mm)
         known = " x ".join(
             f"{low:.2f}..{high:.2f}" for low, high in zip(*info.spacing_range_mm, strict=True)

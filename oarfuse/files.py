@@ -36,8 +36,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Parameters
     ----------
     path
-        The final place. Missing parent folders are made. The temporary name keeps every suffix
-        (``.nii.gz``), because writers choose a format by it.
+        The final place. Missing parent folders are made. The temporary name keeps the last two
+        suffixes (``.nii.gz``), because writers choose a format by them.
 
     Raises
     ------
@@ -68,8 +68,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def _make_temporary(path: Path) -> tuple[int | None, Path]:
     """Make the temporary file of `path`; its handle, if it has one, locks it while it is open."""
     handle, name = tempfile.mkstemp(
-        prefix=f".{path.name.split('.')[0]}-",
-        suffix=".partial" + "".join(path.suffixes),
+        prefix=f".{path.name.split('.')[0][:40]}-",  # a long name has no room for more
+        suffix=".partial" + "".join(path.suffixes[-2:]),
         dir=path.parent,
     )
     if fcntl is None:  # Windows neither renames nor removes a file that is open
@@ -115,6 +115,8 @@ def check_output_file(path: str | Path, *, reads: Iterable[str | Path] = ()) -> 
             raise OarfuseError(f"{path} is read by this command: choose another output file.")
     made = []
     try:
+        with suppress(FileNotFoundError):
+            os.lstat(path)  # raises if the name is too long
         if path.is_dir():
             raise OarfuseError(f"{path} is a folder: give the name of the file to write.")
         if path.exists() and not path.is_file():

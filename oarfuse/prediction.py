@@ -16,11 +16,11 @@ from torch import nn
 
 from oarfuse.data.label_files import check_is_ours, marked
 from oarfuse.data.nifti import (
-    NIFTI_ENDS,
     NiftiVolume,
+    add_case,
     as_ct,
-    case_name,
     labels_image,
+    nifti_cases,
     parse_nifti,
     read_ct,
     write_image,
@@ -177,26 +177,16 @@ def predict_folder(
 
 def cases_of(source: str | Path) -> dict[str, Path]:
     """Return the cases of a folder, name to NIfTI file or DICOM folder, in the names' order."""
-    found: dict[str, Path] = {}
+    found = nifti_cases(source)
     for path in sorted(Path(source).iterdir()):
         if path.is_dir() and holds_dicom(path):
-            name = path.name
-        elif path.name.endswith(NIFTI_ENDS):
-            name = case_name(path)
-        else:
-            continue
-        if name in found:
-            raise OarfuseError(
-                f"{path} and {found[name]} have one name, so that their labels would too: "
-                "rename one."
-            )
-        found[name] = path
+            add_case(found, path.name, path)
     if not found:
         raise OarfuseError(
             f"{source} holds no CT: give a folder of .nii.gz files, of folders with a DICOM "
             "series each, or the DICOM series itself."
         )
-    return found
+    return dict(sorted(found.items()))
 
 
 def is_folder_of_cases(source: str | Path) -> bool:
@@ -310,4 +300,6 @@ def _read(
         from oarfuse.dicom import read_series
 
         return read_series(image, series_uid=series_uid)
+    if series_uid is not None:
+        raise OarfuseError(f"{image} is no folder with DICOM series: leave --series out.")
     return read_ct(image), None

@@ -17,8 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from oarfuse.checkpoints import (
+    CHECKPOINT,
+    FORMAT,
+    PREVIOUS,
+    WEIGHTS,
+    has_checkpoint,
+    keep_weights,
+    mend_checkpoint,
+)
 from oarfuse.config import TrainConfig, load_config, recipe
 from oarfuse.data.manifest import Manifest
+from oarfuse.data.seen import seen
 from oarfuse.errors import OarfuseError
 from oarfuse.files import (
     atomic_path,
@@ -29,6 +39,7 @@ from oarfuse.files import (
 )
 from oarfuse.patients import PATIENTS, check_patients
 from oarfuse.provenance import git_commit
+from oarfuse.records import read_list, read_rows
 from oarfuse.weights import (
     ModelInfo,
     find_weights,
@@ -44,14 +55,11 @@ from oarfuse.weights import (
 CONFIG, ENVIRONMENT = "config.json", "environment.json"
 HISTORY = "history.json"  # records of the runs that this one continues
 LOG, VALIDATION = "log.csv", "validation.csv"
-WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.safetensors"
-PREVIOUS = "checkpoint.previous.safetensors"
 # What stands in a run folder beside config.json, which comes first.
 _WRITTEN = (
     *(ENVIRONMENT, HISTORY, LOG, VALIDATION, WEIGHTS, CHECKPOINT, PREVIOUS, PATIENTS),
     "tensorboard",
 )
-_FORMAT = "oarfuse-checkpoint/1"
 LOG_EVERY = 10  # steps
 # What may differ between a run and its resumption: how long and with how many helpers.
 _FREE = ("output", "data", "steps", "minutes", "workers", "checkpoint_every")
@@ -85,17 +93,12 @@ def read_curves(folder: str | Path) -> pd.DataFrame:
     log, validation = Path(folder) / LOG, Path(folder) / VALIDATION
     if not log.exists():
         raise OarfuseError(f"There is no {log}: give a run folder of `oarfuse train`.")
-    curves = pd.read_csv(log)
+    curves = read_rows(log)
     if validation.exists():
-        scores = pd.read_csv(validation).drop(columns="minutes")
+        scores = read_rows(validation).drop(columns="minutes")
         organs = {name: f"val_{name}" for name in scores if name.startswith("dsc_")}
         curves = curves.merge(scores.rename(columns=organs), on="step", how="outer")
     return curves
-
-
-def has_checkpoint(folder: str | Path) -> bool:
-    """Whether a run folder holds something to resume from."""
-    return any((Path(folder) / name).exists() for name in (CHECKPOINT, PREVIOUS))
 
 
 def export_weights(run: str | Path, output: str | Path, *, latest: bool = False) -> Path:
@@ -169,6 +172,7 @@ class RunFolder:
     ) -> None:
         self.config, self.manifest, self.rank, self.watch = config, manifest, rank, watch
         self.warnings: list[str] = []
+        self.seen: dict[str, list[str]] = {}
         self.folder = Path(config.output)
         self.rows: dict[str, list[dict[str, Any]]] = {LOG: [], VALIDATION: []}
         self._pending: list[Mapping[str, float]] = []
@@ -182,7 +186,8 @@ class RunFolder:
                 self._check_config()
                 self._check_patients()
                 self._record_history()
-                self._mend_checkpoint()
+                mend_checkpoint(self.folder)
+                self.warnings += keep_weights(self.folder)
                 self._writer = _tensorboard_writer(self.folder / "tensorboard")
                 opening.callback(self._close_writer)
                 self._open = opening.pop_all()
@@ -201,22 +206,6 @@ class RunFolder:
             if self._writer is not None:
                 self._writer.close()
 
-    def _mend_checkpoint(self) -> None:
-        """Put the previous checkpoint in the place of one that is missing or damaged."""
-        newest, previous = self.folder / CHECKPOINT, self.folder / PREVIOUS
-        if not has_checkpoint(self.folder):
-            return
-        try:
-            _check_checkpoint(newest)
-        except OarfuseError as error:
-            try:
-                _check_checkpoint(previous)
-            except OarfuseError:
-                raise error from None
-            if newest.exists():
-                warnings.warn(f"{error} Going on from the one before it.", stacklevel=2)
-            os.replace(previous, newest)
-
     def _check_config(self) -> None:
         path = self.folder / CONFIG
         if path.exists():
@@ -232,9 +221,14 @@ class RunFolder:
     def _check_patients(self) -> None:
         record = None
         if self.manifest is not None:
+            init = None if has_checkpoint(self.folder) else self.config.init
             record, self.warnings = check_patients(
-                self.folder, self.manifest, weights=self.folder / WEIGHTS
+                self.folder,
+                self.manifest,
+                weights=self.folder / WEIGHTS,
+                init=find_weights(init) if init else None,
             )
+            self.seen = seen(record)
         write_json(self.folder / CONFIG, self.config.to_json())  # the marker comes first
         if record is not None:
             write_json(self.folder / PATIENTS, record)
@@ -250,7 +244,7 @@ class RunFolder:
         if self.rank:
             return
         path = self.folder / ENVIRONMENT
-        sessions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        sessions = read_list(path) if path.exists() else []
         write_json(path, [*sessions, dict(record)])
 
     def resume(
@@ -277,7 +271,7 @@ class RunFolder:
         optimizer.load_state_dict(moments)
         for name in self.rows:
             if (self.folder / name).exists():
-                frame = pd.read_csv(self.folder / name)
+                frame = read_rows(self.folder / name)
                 self.rows[name] = frame[frame["step"] <= state.step].to_dict("records")
         return state
 
@@ -311,7 +305,7 @@ class RunFolder:
             tensors[f"exp_avg_sq.{index}"] = moment["exp_avg_sq"]
         step = max((int(moment["step"]) for moment in moments.values()), default=0)
         metadata = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "state": json.dumps(vars(state)),
             "optimizer_step": str(step),
             "scaling": json.dumps(dict(scaling)),
@@ -347,13 +341,22 @@ class RunFolder:
             self._add_row(VALIDATION, row | {f"dsc_{name}": dsc for name, dsc in scores.items()})
         better = mean > state.best
         state.best = max(mean, state.best)
-        return better
+        return better or not (self.folder / WEIGHTS).exists()
+
+    def check_weights(self) -> None:
+        """Warn if this run, which is finished, has no weights: none yet, or none any more."""
+        if self.rank == 0 and not (self.folder / WEIGHTS).exists():
+            warnings.warn(
+                f"{self.folder} holds a finished run without {WEIGHTS}: give more --steps, and "
+                "the next validation writes it.",
+                stacklevel=2,
+            )
 
     def save_weights(self, network: nn.Module, info: ModelInfo, state: RunState) -> None:
         """Write the weights with what the run knows of itself."""
         if self.rank:
             return
-        record = {
+        record: dict[str, Any] = {
             "step": state.step,
             "minutes": round(state.seconds / 60, 2),
             "validation_dsc": state.best if state.best >= 0 else None,
@@ -362,8 +365,9 @@ class RunFolder:
             "config": recipe(self.config.to_json()),
         }
         if (self.folder / HISTORY).exists():
-            record["earlier"] = json.loads((self.folder / HISTORY).read_text(encoding="utf-8"))
-        save_weights(self.folder / WEIGHTS, network.state_dict(), replace(info, training=record))
+            record["earlier"] = read_list(self.folder / HISTORY)
+        info = replace(info, training=record, patients=self.seen)
+        save_weights(self.folder / WEIGHTS, network.state_dict(), info)
 
     def _add_row(self, name: str, row: dict[str, Any]) -> None:
         self.rows[name].append(row)
@@ -383,13 +387,6 @@ def _tensorboard_writer(folder: Path) -> Any:
     except ImportError:
         return None
     return SummaryWriter(str(folder))
-
-
-def _check_checkpoint(path: Path) -> None:
-    """Raise `OarfuseError` unless the file is whole and a checkpoint."""
-    _, metadata = read_safetensors(path, with_tensors=False)
-    if metadata.get("format") != _FORMAT:
-        raise OarfuseError(f"{path} is no checkpoint of this kit: remove it to start anew.")
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

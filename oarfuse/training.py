@@ -16,6 +16,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from oarfuse.checkpoints import has_checkpoint
 from oarfuse.config import TrainConfig
 from oarfuse.data.feeding import feed
 from oarfuse.data.manifest import Case, Manifest, load_case, load_whole_manifest
@@ -27,9 +28,10 @@ from oarfuse.interruption import Stopped, StopRequest, stop_at_step_end
 from oarfuse.losses import deep_supervision_loss
 from oarfuse.metrics import dice
 from oarfuse.models import build_model
+from oarfuse.models.cost import check_patch
 from oarfuse.models.kernels import backend
-from oarfuse.provenance import environment
-from oarfuse.runs import LOG_EVERY, RunFolder, RunState, has_checkpoint
+from oarfuse.provenance import environment, usable_cores
+from oarfuse.runs import LOG_EVERY, RunFolder, RunState
 from oarfuse.steps import TrainStep, choose_mode
 from oarfuse.weights import ModelInfo, find_weights, load_state, read_safetensors
 
@@ -82,6 +84,7 @@ def train(
 def _new_network(config: TrainConfig, manifest: Manifest) -> nn.Module:
     torch.manual_seed(config.seed)
     network = build_model(config.model, 1, manifest.spec.num_classes, **config.model_options)
+    check_patch(network, config.patch_size)
     if config.init and not has_checkpoint(config.output):  # else the checkpoint holds it all
         path = find_weights(config.init)
         load_state(network, read_safetensors(path)[0], path)
@@ -108,6 +111,7 @@ def _train(
     )
     state = run.resume(network, step.average, step.optimizer)
     if state.step >= config.steps or _out_of_time(fabric, config, state):
+        run.check_weights()
         return Path(config.output)  # a finished run stays as it is
     step.setup(run.scaling())
     run.record_environment(
@@ -159,6 +163,7 @@ def _train(
             scores = fabric.broadcast(scores)  # the other processes wait here
             if run.keep_if_best(state, scores):
                 run.save_weights(step.average.module, info, state)
+                saves = True  # weights without a checkpoint could not be gone on from
             bar.set_postfix(loss=f"{figures[-1]['loss']:.3f}", dsc=f"{state.best:.4f}")
         stopped = stop.asked and not last
         if last or saves or stopped:
@@ -246,6 +251,13 @@ class Clock:
 
 def make_fabric(config: TrainConfig) -> Fabric:
     """Return Fabric for the devices and the precision that the configuration asks for."""
+    most = max(16, 4 * usable_cores())
+    for name in ("workers", "devices"):  # more would bring the machine to a standstill
+        if getattr(config, name) > most:
+            raise OarfuseError(
+                f"{name} is {getattr(config, name)}, but this machine lends {usable_cores()} "
+                f"cores: give at most {most}."
+            )
     gpu = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     if config.precision == "16-mixed" and not gpu:
         raise OarfuseError(
@@ -263,7 +275,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
             strategy="ddp" if config.devices * config.nodes > 1 else "auto",
             precision=precision,
         )
-    except (RuntimeError, ValueError, MisconfigurationException) as error:
+    except (RuntimeError, ValueError, ImportError, MisconfigurationException) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise OarfuseError(
             f"Cannot train on {config.devices} devices of kind {config.accelerator!r} ({reason}): "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,9 @@ class ModelInfo:
     training
         What the run records: ``step``, ``minutes``, ``validation_dsc``, ``seed``, ``commit``,
         ``config``, and as ``earlier`` the same of the runs that it continues, oldest first.
+    patients
+        Whom the weights have learnt from (``train``) and were selected on (``validation``), in
+        earlier runs too, see `oarfuse.data.seen.seen`; empty where nobody wrote it down.
     """
 
     model: str
@@ -64,6 +67,7 @@ class ModelInfo:
     in_channels: int = 1
     blank_leaking: bool = False
     training: Mapping[str, Any] = field(default_factory=dict)
+    patients: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def spec(self) -> DatasetSpec:
@@ -194,7 +198,7 @@ def _check_info(info: ModelInfo) -> None:
     for name, (values, count) in numbers.items():
         if len(values) != count or not all(isinstance(value, int | float) for value in values):
             raise ValueError(f"{name} is {list(values)}")
-    for name in ("options", "training"):
+    for name in ("options", "training", "patients"):
         if not isinstance(getattr(info, name), dict):
             raise ValueError(f"{name} is {getattr(info, name)!r}")
     if not isinstance(info.blank_leaking, bool):

@@ -33,7 +33,10 @@ ROOMS = {
     "phantom": ("phantom",),
     "paper": ("paper",),
     "prediction": ("windows", "inference", "other_grids", "doubts", "prediction"),
-    "training": ("losses", "steps", "patients", "runs", "training"),
+    "training": (
+        *("losses", "steps", "checkpoints", "records"),
+        *("patients", "runs", "training"),
+    ),
     "evaluation": ("evaluation",),
     "viewing": ("viewing",),
     "course": ("course",),

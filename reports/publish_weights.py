@@ -193,7 +193,7 @@ def publish(
     with atomic_path(published) as temporary:
         temporary.write_bytes(half.read_bytes())
     about = asdict(info)
-    del about["training"]
+    del about["training"], about["patients"]
     about |= {
         "name": name,
         "sha256": digest,

@@ -22,9 +22,9 @@ from oarfuse.files import atomic_path, sole_writer
 from oarfuse.phantom import make_phantom
 from oarfuse.runs import RunFolder, export_weights
 from oarfuse.weights import save_weights
+from tests.helpers.faults import INFO, ct
 from tests.helpers.openkbp_files import patient_files, write_source
 from tests.helpers.small_data import write_small_data
-from tests.test_faults import INFO, ct
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -82,6 +82,13 @@ def test_predict_checks_its_output_first(
     assert says in line
     assert snapshot(place) == before
     assert not list(place.rglob("*.partial*"))
+
+
+def test_a_name_may_be_as_long_as_the_disk_allows(place: Path) -> None:
+    words = ["predict", "--weights", f"{place}/w.safetensors", "--input", f"{place}/ct.nii.gz"]
+    longest = f"{place}/{'a' * 248}.nii.gz"
+    assert main([*words, "--output", longest, "--device", "cpu"]) == 0
+    assert Path(longest).exists()
 
 
 def test_predict_replaces_its_own_labels(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

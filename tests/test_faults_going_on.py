@@ -25,8 +25,8 @@ from oarfuse.patients import PATIENTS
 from oarfuse.runs import CHECKPOINT, ENVIRONMENT, read_curves
 from oarfuse.training import train
 from oarfuse.weights import save_weights
+from tests.helpers.faults import INFO
 from tests.helpers.small_data import write_small_data
-from tests.test_faults import INFO
 from tests.test_interruption import SIZES, assert_same_end
 
 
@@ -145,8 +145,10 @@ def test_evaluating_again_writes_predictions_and_sees_changed_files(
         evaluate(*arguments, progress=False, save_predictions=True)
     assert saved.read_bytes() == b"corrected by hand"
 
-    (tmp_path / "out/cases/pt_4.json").write_text("[1]")
-    assert evaluate(*arguments, progress=False).metrics.equals(first.metrics)
+    stored = json.loads((tmp_path / "out/cases/pt_4.json").read_text())
+    for broken in ([1], stored | {"rows": []}, stored | {"rows": [{}, *stored["rows"][1:]]}):
+        (tmp_path / "out/cases/pt_4.json").write_text(json.dumps(broken))
+        assert evaluate(*arguments, progress=False).metrics.equals(first.metrics)
     change_label(data)
     with (
         pytest.warns(UserWarning, match="changed after the preparation"),
@@ -270,3 +272,72 @@ def test_what_is_said_is_true(
     name = command.split()[0]
     assert main([name, *words[name]]) == 130
     assert capsys.readouterr().err == f"oarfuse: stopped; {says}.\n"
+
+
+# --- what a run folder lost ---------------------------------------------------------------------
+
+
+def test_weights_whose_checkpoints_are_gone_are_kept(data: Path, tmp_path: Path) -> None:
+    out = run(data, tmp_path / "run")
+    trained = (out / "weights.safetensors").read_bytes()
+    for path in out.glob("checkpoint*"):
+        path.unlink()
+    with pytest.warns(UserWarning, match="had no checkpoint to go on from"):
+        run(data, out)
+    assert (out / "weights.earlier.safetensors").read_bytes() == trained
+    assert "no checkpoint" in json.loads((out / ENVIRONMENT).read_text())[-1]["warnings"][0]
+    for path in out.glob("checkpoint*"):
+        path.unlink()
+    with pytest.raises(OarfuseError, match="move the weights away"):
+        run(data, out)
+    assert (out / "weights.earlier.safetensors").read_bytes() == trained
+
+
+def test_weights_never_stand_without_a_checkpoint(data: Path, tmp_path: Path) -> None:
+    def look(folder: Path) -> None:
+        seen.append((folder / "weights.safetensors").exists() <= (folder / CHECKPOINT).exists())
+
+    seen: list[bool] = []
+    sizes = {**SIZES, "validate_every": 2, "checkpoint_every": 1000}
+    train(TrainConfig(str(data), str(tmp_path / "run"), **sizes), progress=False, watch=look)
+    assert seen and all(seen)
+
+
+@pytest.mark.parametrize("sides", [(17, 16, 16), (1, 1, 1)])
+def test_a_patch_that_does_not_fit_leaves_no_folder(
+    data: Path, tmp_path: Path, sides: tuple[int, int, int]
+) -> None:
+    with pytest.raises(OarfuseError, match=r"cannot take patches of .* give another --patch-size"):
+        run(data, tmp_path / "run", patch_size=sides)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (ENVIRONMENT, "{"),
+        (ENVIRONMENT, '"x"'),
+        ("log.csv", "junk\n1"),
+        ("validation.csv", ""),
+        (PATIENTS, '{"cases": 1}'),
+        ("config.json", "[]"),
+    ],
+)
+def test_damaged_records_of_a_run_are_named(
+    data: Path, tmp_path: Path, name: str, content: str
+) -> None:
+    out = run(data, tmp_path / "run")
+    checkpoint = (out / CHECKPOINT).read_bytes()
+    (out / name).write_text(content)
+    with pytest.raises(OarfuseError, match=rf"{name} is (damaged|not a run's configuration)"):
+        run(data, out, steps=4)
+    assert (out / CHECKPOINT).read_bytes() == checkpoint
+
+
+def test_a_finished_run_that_lost_its_weights_says_so(data: Path, tmp_path: Path) -> None:
+    out = run(data, tmp_path / "run")
+    (out / "weights.safetensors").unlink()
+    with pytest.warns(UserWarning, match=r"without weights\.safetensors: give more --steps"):
+        run(data, out)
+    run(data, out, steps=4)
+    assert (out / "weights.safetensors").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -20,10 +21,10 @@ from oarfuse.data.containers import walk
 from oarfuse.errors import OarfuseError
 from oarfuse.training import train
 from oarfuse.weights import save_weights
+from tests.helpers.faults import INFO, ct
 from tests.helpers.openkbp_files import patient_files, write_source
 from tests.helpers.small_data import write_small_data
 from tests.helpers.synapse_files import prepare, write
-from tests.test_faults import INFO, ct
 from tests.test_interruption import SIZES
 
 
@@ -111,6 +112,9 @@ def test_archives_of_other_systems(abdomen: Path, tmp_path: Path, maker: str) ->
         (["--steps", "1" + "0" * 20], "steps is 1000"),
         (["--workers", "100000"], "workers is 100000"),
         (["--patch-size", "16", "16", "-16"], "patch_size is -16"),
+        (["--patch-size", "1024", "64", "64"], "patch_size is 1024"),
+        (["--data", ""], "What follows --data is empty"),
+        (["--init="], "What follows --init is empty"),
     ],
 )
 def test_numbers_are_refused_before_anything_is_read(
@@ -121,6 +125,44 @@ def test_numbers_are_refused_before_anything_is_read(
     (line,) = capsys.readouterr().err.splitlines()
     assert says in line
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--workers", "1000"], "workers is 1000, but this machine lends"),
+        (["--devices", "1000"], "devices is 1000, but this machine lends"),
+        (["--accelerator", "tpu"], "Cannot train on 1 devices of kind 'tpu'"),
+    ],
+)
+def test_more_than_the_machine_has(
+    tmp_path: Path, options: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_small_data(tmp_path / "data", train=1, validation=0)
+    words = ["train", "--data", str(tmp_path / "data"), "--model", "msf3d"]
+    assert main([*words, "--output", str(tmp_path / "run"), *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train", "--steps", "1e3"], "invalid int value: '1e3'; see oarfuse train --help"),
+        (["fold", "--fold", "one"], "invalid int value: 'one'"),
+        (["train", "--model-options", '{"width": 2, "width": 4}'], "each name once"),
+        (["predict", "--input", "-ct.nii.gz"], "--input: expected one argument"),
+        (["nothing"], "invalid choice: 'nothing'"),
+    ],
+)
+def test_mistakes_in_words_take_one_line(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
 
 
 # --- machines and consoles -----------------------------------------------------------------------
@@ -181,6 +223,20 @@ def test_a_console_without_unicode(predicting: list[object], coding: str) -> Non
     told = oarfuse(*predicting[:-1], f"{predicting[2]}/漢.nii.gz", coding=coding)
     assert told.returncode == 2
     assert len(told.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(("where", "code"), [(">&-", 0), ("2>&-", 0), (">/dev/full", 2)])
+def test_streams_that_are_closed_or_full(predicting: list[object], where: str, code: int) -> None:
+    """Programs with a window have no streams; the labels are written in any case."""
+    words = shlex.join([sys.executable, "-m", "oarfuse.cli", *map(str, predicting)])
+    told = subprocess.run(
+        f"{words} {where}", shell=True, capture_output=True, text=True, timeout=240
+    )
+    assert told.returncode == code
+    assert Path(str(predicting[-1])).exists()
+    assert "Traceback" not in told.stderr
+    assert code == 0 or "Cannot write what this command says (No space left" in told.stderr
 
 
 NOBODY = """

@@ -23,7 +23,7 @@ from oarfuse.organs import OPENKBP, SYNAPSE
 from oarfuse.prediction import cases_of, predict_file, predict_folder
 from oarfuse.weights import save_weights
 from tests.dicom.made_series import write_series
-from tests.test_faults import INFO, ct
+from tests.helpers.faults import INFO, ct
 
 
 def write_ct(folder: Path) -> Path:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import math
 import os
 import sys
 import time
@@ -22,6 +23,7 @@ from typing import Any
 import yaml
 
 from oarfuse import OarfuseError
+from oarfuse.console import about_path, escape_what_cannot_be_shown
 from oarfuse.extras import require
 from oarfuse.files import same_file
 
@@ -29,6 +31,8 @@ Parameters = dict[str, Any]
 
 
 def main() -> int:
+    """Run the command line; return the exit code: 1 if a notebook failed."""
+    escape_what_cannot_be_shown()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="+", type=Path)
     parser.add_argument("--output", type=Path, required=True, help="folder for executed copies")
@@ -46,11 +50,12 @@ def main() -> int:
     )
     options = parser.parse_args()
     declared = {notebook: declared_parameters(notebook) for notebook in options.notebooks}
-    more = {name: parse_yaml(value, f"-p {name}") for name, value in options.more}
+    if options.output == Path():
+        raise OarfuseError("What follows --output is empty: give the folder for executed copies.")
+    more = words_given(options.more, "-p")
     given: Parameters = (read_parameters(options.parameters) if options.parameters else {}) | more
     check_parameters(given, declared)
-    offered = {name: parse_yaml(value, f"--offer {name}") for name, value in options.offer}
-    given = offered | given
+    given = words_given(options.offer, "--offer") | given
     check_kinds(given, declared)
     check_output(options.output, options.notebooks)
     for name in more:
@@ -76,21 +81,50 @@ def read_notebook(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no JSON"
         raise OarfuseError(f"{path} cannot be read ({reason}): give a notebook.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
-        raise OarfuseError(f"{path} is no notebook: give an .ipynb file with cells.")
+    if not _is_notebook(content):
+        raise OarfuseError(
+            f"{path} is no notebook of nbformat 4: give an .ipynb file that Jupyter has saved."
+        )
     return content
+
+
+def _is_notebook(content: Any) -> bool:
+    """Whether what is used of a notebook is there; of the rest papermill tells."""
+    whole = isinstance(content, dict) and content.get("nbformat") == 4
+    return (
+        whole
+        and isinstance(content.get("metadata"), dict)
+        and isinstance(content.get("cells"), list)
+        and all(
+            isinstance(cell, dict)
+            and isinstance(cell.get("metadata"), dict)
+            and isinstance(cell.get("source"), str | list)
+            for cell in content["cells"]
+        )
+    )
 
 
 def declared_parameters(path: Path) -> Parameters:
     """Return the names and defaults in a notebook's cell that is tagged ``parameters``."""
     found: Parameters = {}
-    for cell in read_notebook(path)["cells"]:
-        if "parameters" not in cell.get("metadata", {}).get("tags", []):
-            continue
+    cells = [
+        cell
+        for cell in read_notebook(path)["cells"]
+        if "parameters" in cell.get("metadata", {}).get("tags", [])
+    ]
+    if len(cells) > 1:  # what is given comes after the first one, and the next would undo it
+        raise OarfuseError(f"{path} has {len(cells)} cells that are tagged parameters: keep one.")
+    for cell in cells:
         try:
             for line in ast.parse("".join(cell["source"])).body:
-                if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-                    found[line.targets[0].id] = ast.literal_eval(line.value)
+                if isinstance(line, ast.Assign):
+                    target, value = line.targets[0], line.value
+                elif isinstance(line, ast.AnnAssign) and line.value is not None:
+                    target, value = line.target, line.value
+                else:
+                    continue
+                if isinstance(target, ast.Name):
+                    found[target.id] = ast.literal_eval(value)
         except (SyntaxError, ValueError) as error:
             raise OarfuseError(
                 f"{path} has parameters that are no plain values ({error}): mend that cell."
@@ -98,10 +132,32 @@ def declared_parameters(path: Path) -> Parameters:
     return found
 
 
+class _EachOnce(yaml.SafeLoader):
+    """YAML in which a name that stands there twice is a mistake, as its standard has it."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(names)) < len(names):
+            raise yaml.constructor.ConstructorError(
+                "in names with values", node.start_mark, "a name stands there twice"
+            )
+        return super().construct_mapping(node, deep)
+
+
+def words_given(words: list[list[str]], option: str) -> Parameters:
+    """Return the parameters of the command line, each of which may be given once."""
+    given: Parameters = {}
+    for name, value in words:
+        if name in given:
+            raise OarfuseError(f"{option} {name} is given twice: keep one.")
+        given[name] = parse_yaml(value, f"{option} {name}")
+    return given
+
+
 def parse_yaml(text: str, where: str) -> Any:
     """Parse YAML, or say in one sentence where it is wrong."""
     try:
-        return yaml.safe_load(text)
+        return _EachOnce(text).get_single_data()
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise OarfuseError(f"{where} is no YAML ({reason}): mend it.") from error
@@ -159,7 +215,9 @@ def _is_like(value: Any, default: Any, name: str) -> bool:
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(default, bool) and isinstance(value, bool)
     if isinstance(default, float):
-        return isinstance(value, int | float)
+        return isinstance(value, int | float) and math.isfinite(value)
+    if isinstance(default, list) and isinstance(value, list) and default:
+        return all(_is_like(item, default[0], name) for item in value)
     return isinstance(value, type(default))
 
 
@@ -168,8 +226,8 @@ def _kind(default: Any) -> str:
         str: "a text",
         bool: "true or false",
         int: "a whole number",
-        float: "a number",
-        list: "a list",
+        float: "a finite number",
+        list: "a list of the same kind",
         dict: "names with values",
     }
     return words.get(type(default), "a text, or none")
@@ -226,6 +284,8 @@ def run(notebook: Path, executed: Path, given: Parameters) -> str | None:
     from oarfuse.course.static import keep_pictures
 
     unfinished = executed.with_suffix(".unfinished.ipynb")
+    named = "name" in read_notebook(notebook).get("metadata", {}).get("kernelspec", {})
+    kernel = {} if named else {"kernel_name": "python3", "language": "python"}
     with open(executed.with_suffix(".stderr.txt"), "w", encoding="utf-8") as stderr:
         try:
             papermill.execute_notebook(
@@ -235,6 +295,7 @@ def run(notebook: Path, executed: Path, given: Parameters) -> str | None:
                 cwd=str(notebook.parent),
                 progress_bar=False,
                 stderr_file=stderr,
+                **kernel,
             )
         except papermill.PapermillExecutionError as error:
             return (
@@ -256,6 +317,7 @@ def run(notebook: Path, executed: Path, given: Parameters) -> str | None:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except OarfuseError as error:
-        print(f"run_notebooks: error: {error}", file=sys.stderr)
+    except (OarfuseError, OSError) as error:
+        said = about_path(error) if isinstance(error, OSError) else error
+        print(f"run_notebooks: error: {said}", file=sys.stderr)
         sys.exit(2)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from oarfuse.commands import DATA, WEIGHTS, command, speaks
+from oarfuse.errors import OarfuseError
 
 
 def add(commands: Any) -> None:
@@ -67,12 +68,19 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _json_object(text: str) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise ValueError("a name stands there twice")
+        return dict(pairs)
+
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=once)
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object such as '{{\"width\": 8}}'")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no JSON object, each name once, such as '{{\"width\": 8}}'"
+        )
     return value
 
 
@@ -139,6 +147,8 @@ def _predict(options: argparse.Namespace) -> None:
         tell_volumes=print_volumes if options.volumes else None,
     )
     if is_folder_of_cases(options.input):
+        if options.series:
+            raise OarfuseError(f"{options.input} is a folder of cases: leave --series out.")
         written = predict_folder(options.weights, options.input, options.output, **chosen)
     else:
         one = predict_file(

@@ -11,7 +11,7 @@ import numpy as np
 from oarfuse.data.manifest import MANIFEST, Manifest, load_manifest, load_whole_manifest
 from oarfuse.data.splits import natural_key, split_order
 from oarfuse.errors import OarfuseError
-from oarfuse.files import sole_writer, write_json
+from oarfuse.files import check_output_folder, sole_writer, write_json
 
 _FOLDERS = ("images", "labels")
 
@@ -61,6 +61,8 @@ def make_fold(
         if entry["split"] != "test":
             entry["split"] = "validation" if entry["case"] in validation else "train"
     content["cases"].sort(key=lambda entry: split_order(entry["split"], entry["case"]))
+    reads = [prepared, *(prepared / name for name in _FOLDERS)]
+    check_output_folder(output, (), marker=MANIFEST, reads=reads)
     with sole_writer(output, "writing"):
         if (output / MANIFEST).exists() and load_manifest(output).split_rule != rule:
             raise OarfuseError(
@@ -99,6 +101,8 @@ def fewer_validation(prepared: str | Path, output: str | Path, count: int) -> Ma
         entry for entry in content["cases"] if entry["split"] == "train" or entry["case"] in chosen
     ]
     rule = f"{manifest.split_rule}, {count} of {len(names)} validation patients"
+    reads = [prepared, *(prepared / name for name in _FOLDERS)]
+    check_output_folder(output, (), marker=MANIFEST, reads=reads)
     with sole_writer(output, "writing"):
         for name in _FOLDERS:
             _link(output / name, prepared / name)

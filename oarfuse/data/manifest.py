@@ -224,7 +224,7 @@ def checksums(cases: Iterable[Case]) -> tuple[dict[str, dict[str, str]], list[st
             try:
                 sums[case.case][kind] = sha256(path)
             except FileNotFoundError:
-                raise OarfuseError(f"There is no {path}: run `oarfuse prepare` again.") from None
+                raise OarfuseError(f"There is no {path}: {_where_it_went(path)}.") from None
             except OSError as error:
                 raise OarfuseError(
                     f"Cannot read {path} ({error.strerror or error}): run `oarfuse prepare` again."
@@ -237,6 +237,16 @@ def checksums(cases: Iterable[Case]) -> tuple[dict[str, dict[str, str]], list[st
     said = f"{changed[0]}{more} changed after the preparation; what they hold now is what counts."
     warnings.warn(said, stacklevel=3)
     return sums, [said]
+
+
+def _where_it_went(path: Path) -> str:
+    """Say what to do about a file that is gone; a fold's folders are links to those of its data."""
+    if path.parent.is_symlink() and not path.parent.exists():
+        return (
+            f"{path.parent} leads to {path.parent.readlink()}, which is gone, so put it back or "
+            "make this fold again"
+        )
+    return "run `oarfuse prepare` again"
 
 
 def load_case(case: Case) -> Volume:
@@ -272,6 +282,10 @@ def load_case(case: Case) -> Volume:
 
 
 def _from_json(folder: Path, content: dict[str, Any]) -> Manifest:
+    names = [entry["case"] for entry in content["cases"]]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name}, which stands there twice,")
     return Manifest(
         folder=folder,
         dataset=get_spec(content["dataset"]).name,

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import logging
-import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel import imageglobals
-from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import (
     apply_orientation,
     axcodes2ornt,
@@ -23,30 +17,16 @@ from nibabel.orientations import (
     io_orientation,
     ornt_transform,
 )
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
-from oarfuse.data.grids import (
-    Affine,
-    corners_apart,
-    difference,
-    is_sheared,
-    voxel_sizes,
-)
+from oarfuse.data.grids import Affine, difference, voxel_sizes
+from oarfuse.data.headers import checked_affine, damaged, parse_image
 from oarfuse.data.plausible import hu_problem
 from oarfuse.errors import OarfuseError
 from oarfuse.files import atomic_path
 
 NIFTI_ENDS = (".nii", ".nii.gz")
 _SPL = axcodes2ornt(("S", "P", "L"))
-_NIBABEL_ERRORS = (ImageFileError, HeaderDataError, WrapStructError)
-# What xyzt_units says of space; a file that says nothing (0, the most common) is in mm.
-_UNITS = {0: "mm", 1: "m", 2: "mm", 3: "micrometres"}
-# Smallest and largest side of a voxel: anything else is another unit or a typing mistake.
-SPACING_LIMITS_MM = (0.05, 20.0)
-# The header writes voxel sizes twice; programs round them differently.
-_SIZE_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -95,8 +75,8 @@ def read_nifti(path: str | Path) -> NiftiVolume:
         infinity, or lacks a usable orientation or voxel size. Also if its header contradicts
         itself, since other programs would then see other places: sform and qform that put a corner
         more than `oarfuse.data.grids.TOLERANCE` of a voxel apart, voxel sizes that differ from the
-        affine's by 1 % or are outside of `SPACING_LIMITS_MM`, another unit than mm, sheared axes,
-        or voxels that go on after the last one.
+        affine's by 1 % or are outside of `oarfuse.data.headers.SPACING_LIMITS_MM`, another unit
+        than mm, sheared axes, or voxels that go on after the last one.
     """
     path = Path(path)
     return parse_nifti(_read(path), path)
@@ -104,7 +84,7 @@ def read_nifti(path: str | Path) -> NiftiVolume:
 
 def parse_nifti(data: bytes, path: Path) -> NiftiVolume:
     """As `read_nifti`, for a file that has been read already; errors call it `path`."""
-    image = _parse(data, path)
+    image = parse_image(data, path)
     shape = image.shape
     if len(shape) > 3 and set(shape[3:]) == {1}:
         shape = shape[:3]
@@ -112,7 +92,7 @@ def parse_nifti(data: bytes, path: Path) -> NiftiVolume:
         raise OarfuseError(
             f"{path} has the shape {image.shape}: give one volume with three dimensions."
         )
-    affine = _checked_affine(path, image)
+    affine = checked_affine(path, image)
     if image.get_data_dtype().kind not in "iuf":
         raise OarfuseError(
             f"{path} holds {image.get_data_dtype()} voxels: give integers or real numbers."
@@ -120,7 +100,7 @@ def parse_nifti(data: bytes, path: Path) -> NiftiVolume:
     try:
         stored = np.asanyarray(image.dataobj).reshape(shape, order="F")
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     if stored.dtype.kind == "f":
         stored = stored.astype(np.float32, copy=False)
         if not np.isfinite(stored).all():
@@ -205,8 +185,47 @@ def write_labels_like(
 
 
 def case_name(path: Path) -> str:
-    """Return a NIfTI file's name without its ending."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    """Return a NIfTI file's name without its ending, which may be in upper case."""
+    end = next((end for end in NIFTI_ENDS[::-1] if path.name.lower().endswith(end)), "")
+    return path.name[: len(path.name) - len(end)]
+
+
+def nifti_cases(folder: str | Path) -> dict[str, Path]:
+    """Return the NIfTI files of a folder by case, whatever case their endings' letters are in.
+
+    What macOS adds to foreign disks (``._name``) is left out.
+
+    Raises
+    ------
+    OarfuseError
+        If the folder cannot be read, or results of two files would have one name.
+    """
+    found: dict[str, Path] = {}
+    try:
+        paths = sorted(Path(folder).iterdir())
+    except OSError as error:
+        raise OarfuseError(
+            f"{folder} cannot be read ({error.strerror or error}): give a folder of NIfTI files."
+        ) from error
+    for path in paths:
+        named = path.name.lower().endswith(NIFTI_ENDS) and not path.name.startswith("._")
+        if named and not path.is_dir():
+            add_case(found, case_name(path), path)
+    return found
+
+
+def add_case(cases: dict[str, Path], name: str, path: Path) -> None:
+    """Add a file to its folder's cases, or refuse one whose results would replace another's.
+
+    Names that differ by the ending or by upper case alone are one name on many disks.
+    """
+    for other in cases:
+        if other.casefold() == name.casefold():
+            raise OarfuseError(
+                f"{path} and {cases[other]} have one name, so that their results would too: "
+                "rename one."
+            )
+    cases[name] = path
 
 
 def check_nifti_name(path: Path) -> None:
@@ -284,127 +303,3 @@ def _read(path: Path) -> bytes:
         raise OarfuseError(
             f"Cannot read {path} ({error.strerror or error}): give a readable NIfTI file."
         ) from error
-
-
-class _Quiet(threading.local):
-    """Whether this thread wants nibabel silent: a faulty file gets one sentence, and ours."""
-
-    on = False
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not self.on
-
-
-_QUIET = _Quiet()
-imageglobals.logger.addFilter(_QUIET.filter)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    _QUIET.on = True
-    try:
-        yield
-    finally:
-        _QUIET.on = False
-
-
-def _parse(data: bytes, path: Path) -> nib.Nifti1Image:
-    try:
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-        second = data[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")  # NIfTI-2's header size, 540
-        kind = nib.Nifti2Image if second else nib.Nifti1Image
-        with _quiet():
-            image = kind.from_bytes(data)
-            stored = kind.header_class(data[: kind.header_class.sizeof_hdr], check=False)
-    except (OSError, EOFError, ValueError, zlib.error, *_NIBABEL_ERRORS) as error:
-        raise _damaged(path, error) from error
-    first = kind.header_class.single_vox_offset
-    if not bytes(stored["magic"]).startswith(b"n+") or not stored["vox_offset"] >= first:
-        raise OarfuseError(
-            f"{path} has the header of a pair (.hdr and .img) or one whose voxels begin inside "
-            "of it: export it as one .nii file."
-        )
-    # As stored: nibabel puts 1 mm in place of a size of 0, and drops a minus.
-    sizes = stored["pixdim"][1:4]
-    if not (np.isfinite(sizes) & (sizes > 0)).all():
-        raise _bad_spacing(path, sizes)
-    unit = _UNITS.get(int(stored["xyzt_units"]) & 7, "an unknown unit")
-    if unit != "mm":
-        raise OarfuseError(f"{path} says that its places are in {unit}: export it in mm.")
-    plane = int(np.prod([max(int(side), 1) for side in stored["dim"][1:3]]))
-    end = int(stored["vox_offset"]) + int(np.prod(image.shape)) * image.get_data_dtype().itemsize
-    if len(data) - end >= plane * image.get_data_dtype().itemsize:
-        raise OarfuseError(
-            f"{path} goes on for {len(data) - end} bytes after the last voxel that its header "
-            "tells of, so its shape or type of voxels is not what it says: export it again."
-        )
-    return image
-
-
-def _bad_spacing(path: Path, sizes: NDArray[Any]) -> OarfuseError:
-    return OarfuseError(
-        f"{path} has voxel sizes {_words(sizes)} mm: export it with its true spacing."
-    )
-
-
-def _words(sizes: NDArray[Any]) -> str:
-    return ", ".join(f"{float(size):g}" for size in sizes)
-
-
-def _damaged(path: Path, error: Exception) -> OarfuseError:
-    reason = (str(error) or type(error).__name__).splitlines()[0]
-    return OarfuseError(f"{path} is damaged or no NIfTI ({reason}): copy or export the file again.")
-
-
-def _checked_affine(path: Path, image: nib.Nifti1Image) -> Affine:
-    header = image.header
-    if not header["sform_code"] and not header["qform_code"]:
-        raise OarfuseError(
-            f"{path} does not say which way the patient lies (sform and qform codes are 0): "
-            "export it with its orientation."
-        )
-    affine = np.asarray(image.affine, np.float64)
-    sizes = voxel_sizes(affine)
-    if not np.isfinite(affine).all() or (sizes <= 0).any():
-        raise _bad_spacing(path, sizes)
-    if np.linalg.matrix_rank(affine[:3, :3] / sizes) < 3 or np.isnan(io_orientation(affine)).any():
-        raise OarfuseError(
-            f"{path} has an affine that flattens the volume: export it with its orientation."
-        )
-    shape = image.shape[:3]
-    if is_sheared(shape, affine):
-        raise OarfuseError(
-            f"{path} has axes that are not at right angles (a tilted gantry?): "
-            "resample it onto a rectangular grid, as dcm2niix does for its _Tilt file."
-        )
-    if not np.allclose(header["pixdim"][1:4], sizes, rtol=_SIZE_TOLERANCE):
-        raise OarfuseError(
-            f"{path} has voxel sizes {_words(header['pixdim'][1:4])} mm in its header and "
-            f"{_words(sizes)} mm in its sform: export it again, so that both agree."
-        )
-    low, high = SPACING_LIMITS_MM
-    if sizes.min() < low or sizes.max() > high:
-        raise _bad_spacing(path, sizes)
-    _check_both_forms(path, image, affine)
-    return affine
-
-
-def _check_both_forms(path: Path, image: nib.Nifti1Image, affine: Affine) -> None:
-    """Refuse a file whose sform and qform disagree: programs choose differently between them."""
-    if not image.header["sform_code"] or not image.header["qform_code"]:
-        return
-    try:
-        other = np.asarray(image.header.get_qform(), np.float64)
-    except (ValueError, *_NIBABEL_ERRORS) as error:
-        raise _damaged(path, error) from error
-    if not np.isfinite(other).all():
-        raise _damaged(path, ValueError("its qform is no number"))
-    problem = difference(image.shape[:3], other, image.shape[:3], affine, of="its sform")
-    if problem:
-        axes = ["".join(nib.aff2axcodes(form)) for form in (affine, other)]
-        raise OarfuseError(
-            f"{path} has an sform ({axes[0]}) and a qform ({axes[1]}) that put its voxels "
-            f"{corners_apart(image.shape[:3], other, affine):.1f} mm apart: find out which is "
-            "true, for instance from the DICOM files, and set both to it."
-        )

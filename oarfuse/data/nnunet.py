@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
-from oarfuse.data.manifest import MANIFEST, Case, load_whole_manifest
+from oarfuse.data.manifest import MANIFEST, Case, checksums, load_whole_manifest
 from oarfuse.errors import OarfuseError
 from oarfuse.files import atomic_path, check_output_folder, sha256, sole_writer, write_json
 
@@ -57,7 +58,9 @@ def to_nnunet(prepared: str | Path, output: str | Path, *, dataset_id: int = 501
             "nnU-Net needs both, so make a fold of it with `oarfuse fold` first."
         )
     name = f"Dataset{dataset_id:03}_{manifest.dataset}"
-    made_from = {"dataset": name, "manifest": sha256(manifest.folder / MANIFEST)}
+    sums, _ = checksums((*train, *validation, *test))
+    files = hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+    made_from = {"dataset": name, "manifest": sha256(manifest.folder / MANIFEST), "files": files}
     check_output_folder(
         output, (RAW, PREPROCESSED, TRUTH), marker=_MADE_FROM, reads=[manifest.folder]
     )
@@ -105,8 +108,8 @@ def _check_same(path: Path, made_from: dict[str, str]) -> None:
         found = None
     if found != made_from:
         raise OarfuseError(
-            f"{path.parent} was made from other patients, or under another number: choose a new "
-            "output folder."
+            f"{path.parent} was made from other patients, or under another number, or from other "
+            "files of theirs: choose a new output folder."
         )
 
 

@@ -11,7 +11,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 from numpy.typing import NDArray
 
 from oarfuse.data.grids import Affine, is_sheared, voxel_sizes
-from oarfuse.data.nifti import SPACING_LIMITS_MM
+from oarfuse.data.headers import SPACING_LIMITS_MM
 from oarfuse.dicom.folder import Slice
 from oarfuse.errors import OarfuseError
 

@@ -224,7 +224,16 @@ def stored_case(output: Path, case: Case) -> dict[str, Any] | None:
     whole = isinstance(stored, dict) and {"rows", "leaking_slices", "prediction_seconds"} <= set(
         stored
     )
-    return stored if whole else None
+    return stored if whole and _is_scored(stored["rows"]) else None
+
+
+def _is_scored(rows: Any) -> bool:
+    """Whether stored rows hold all figures: NaN would stand in for those that they lack."""
+    return (
+        isinstance(rows, list)
+        and len(rows) > 0
+        and all(isinstance(row, dict) and set(MORE_COLUMNS) <= set(row) for row in rows)
+    )
 
 
 def jsonable(value: Any) -> Any:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from oarfuse.data.nifti import NIFTI_ENDS, NiftiVolume, case_name, read_nifti, require_same_grid
+from oarfuse.data.nifti import (
+    NiftiVolume,
+    case_name,
+    nifti_cases,
+    read_nifti,
+    require_same_grid,
+)
+from oarfuse.data.openkbp.prepare import PLACES as OPENKBP_PLACES
+from oarfuse.data.plausible import Place, place_problem
+from oarfuse.data.synapse_labels import PLACES as SYNAPSE_PLACES
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.cases import check_labels, organ_rows, score_case
 from oarfuse.evaluation.folder import (
@@ -36,8 +46,9 @@ def score(truth: str | Path, prediction: str | Path, dataset: str) -> pd.DataFra
     ----------
     truth, prediction
         Two NIfTI files (``.nii`` or ``.nii.gz``) of label values, or two folders of such files. In
-        folders each file of `truth` is compared with the one of the same name in `prediction`,
-        whatever else lies there. A pair may be of any orientation but must share one grid.
+        folders each file of `truth` is compared with the one of the same name, its ending left
+        aside, in `prediction`, whatever else lies there. A pair may be of any orientation but must
+        share one grid.
     dataset
         ``openkbp`` or ``synapse``, for the organs and their label values (`oarfuse.organs`).
 
@@ -57,10 +68,12 @@ def score(truth: str | Path, prediction: str | Path, dataset: str) -> pd.DataFra
     """
     spec = get_spec(dataset)
     rows = []
-    for pair in _pairs(Path(truth), Path(prediction)):
-        true_labels, labels, spacing_mm = _read_pair(*pair, spec)
+    pairs = _pairs(Path(truth), Path(prediction))
+    for pair in pairs:
+        true_labels, labels, spacing_mm, _ = _read_pair(*pair, spec)
         scored = organ_rows(labels, true_labels, spacing_mm, spec)
         rows += [{"case": case_name(pair[0]), **row} for row in scored]
+    _about_copies(pairs)
     return pd.DataFrame(rows, columns=[name for name in MORE_COLUMNS if name != "variant"])
 
 
@@ -70,7 +83,8 @@ def score_files(
     """Score label files as `score` does, and write what `oarfuse.evaluation.evaluate` writes.
 
     Without a CT the leaking slices are not known, so there are two variants: ``raw`` and
-    ``largest_component``.
+    ``largest_component``. A truth whose organs lie where no patient has them, and a prediction that
+    is the truth itself, are warned of, also in the summary.
 
     Parameters
     ----------
@@ -98,9 +112,10 @@ def score_files(
     check_output_folder(output, WRITTEN, marker=MARKER, reads=(truth, prediction))
     with sole_writer(output, "scoring into"):
         claim_folder(output, identity)
-        rows = []
+        rows, said = [], _about_copies(pairs)
         for pair in pairs:
-            true_labels, labels, spacing_mm = _read_pair(*pair, spec)
+            true_labels, labels, spacing_mm, doubts = _read_pair(*pair, spec)
+            said += doubts
             scored = score_case(labels, true_labels, spacing_mm, spec, case=case_name(pair[0]))
             rows += [row for row in scored if row["variant"] in TABLES]
         description = {
@@ -117,14 +132,15 @@ def score_files(
             "cases": len(pairs),
             "cases_with_leaking_slices": None,
             "prediction_seconds_mean": None,
+            "warnings": said,
         }
         return write_report(output, pd.DataFrame(rows), description)
 
 
 def _read_pair(
     true_path: Path, path: Path, spec: DatasetSpec
-) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
-    """Return truth and prediction (D, H, W) of one case, and the spacing in mm."""
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float], list[str]]:
+    """Return truth and prediction (D, H, W) of a case, its spacing in mm, and what to doubt."""
     reference, found = read_nifti(true_path), read_nifti(path)
     require_same_grid(
         found,
@@ -136,7 +152,35 @@ def _read_pair(
     true_labels, labels = whole_labels(reference), whole_labels(found)
     check_labels(true_labels, spec, str(true_path))
     check_labels(labels, spec, str(path))
-    return true_labels, labels, reference.spacing_mm
+    doubts = []
+    values = {organ.name: organ.label for organ in spec.organs}
+    problem = place_problem(true_labels, reference.array_affine, values, _places(spec))
+    if problem:
+        doubts.append(
+            f"{true_path} {problem}: look whether its labels are those of {spec.title}, and its "
+            "header is true."
+        )
+        warnings.warn(doubts[0], stacklevel=3)
+    return true_labels, labels, reference.spacing_mm, doubts
+
+
+def _about_copies(pairs: list[tuple[Path, Path]]) -> list[str]:
+    """Say, and warn, that files of predictions are the truth itself, to the last byte."""
+    same = [path for true_path, path in pairs if sha256(true_path) == sha256(path)]
+    if not same:
+        return []
+    said = (
+        f"{same[0]} is the truth itself, to the last byte ({len(same)} of {len(pairs)} files are)."
+    )
+    warnings.warn(said, stacklevel=3)
+    return [said]
+
+
+def _places(spec: DatasetSpec) -> list[Place]:
+    """Return the rules about places whose organs a data set has both."""
+    names = {organ.name for organ in spec.organs}
+    rules = OPENKBP_PLACES if spec.name == "openkbp" else SYNAPSE_PLACES
+    return [rule for rule in rules if {rule.organ, rule.other} <= names]
 
 
 def _pairs(truth: Path, prediction: Path) -> list[tuple[Path, Path]]:
@@ -146,15 +190,15 @@ def _pairs(truth: Path, prediction: Path) -> list[tuple[Path, Path]]:
         )
     if not truth.is_dir():
         return [(truth, prediction)]
-    paths = sorted(path for path in truth.iterdir() if path.name.endswith(NIFTI_ENDS))
-    if not paths:
+    true_files, files = nifti_cases(truth), nifti_cases(prediction)
+    if not true_files:
         raise OarfuseError(f"{truth} holds no label files: give a folder of .nii.gz files.")
-    for path in paths:
-        if not (prediction / path.name).is_file():
+    for name in true_files:
+        if name not in files:
             raise OarfuseError(
-                f"There is no {prediction / path.name}: give a label file for each of {truth}."
+                f"There is no {prediction / name}.nii.gz: give a label file for each of {truth}."
             )
-    return [(path, prediction / path.name) for path in paths]
+    return [(path, files[name]) for name, path in true_files.items()]
 
 
 def whole_labels(volume: NiftiVolume) -> np.ndarray:

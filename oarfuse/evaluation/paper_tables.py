@@ -47,7 +47,7 @@ def find_evaluations(
     -------
     evaluations, left_out
         What can stand in a table, and for every other folder the reason why not: phantoms, smoke
-        runs, another split, a method that the kit does not know.
+        runs, another split, patients whom the weights know, a method that the kit does not.
 
     Raises
     ------
@@ -77,6 +77,8 @@ def _reason_against(evaluation: Evaluation, split: str | None) -> str | None:
     get_spec(evaluation.dataset)  # raises if the organs are of none
     if evaluation.kind != "full run":
         return f"a {evaluation.kind}, which says nothing about patients"
+    if evaluation.summary.get("known_patients"):
+        return "its weights know patients whom it scores"
     if evaluation.model not in model_names():
         return f"{evaluation.model!r} is no method of the kit"
     if split is not None and evaluation.split not in (split, "not recorded"):

@@ -14,8 +14,10 @@ import pandas as pd
 from oarfuse.data import read_nifti
 from oarfuse.data.label_files import check_is_ours, write_labels
 from oarfuse.data.manifest import checksums, load_whole_manifest
-from oarfuse.data.nifti import require_same_grid
+from oarfuse.data.nifti import nifti_cases, require_same_grid
+from oarfuse.data.seen import about_seen
 from oarfuse.devices import choose_device, choose_precision
+from oarfuse.doubts import is_far
 from oarfuse.errors import OarfuseError
 from oarfuse.evaluation.cases import jsonable, run_cases, stored_case
 from oarfuse.evaluation.folder import (
@@ -109,6 +111,12 @@ def evaluate(
     model.to(chosen)  # once, and not there and back for each case
     output = Path(output)
     said = check_options(model, info, mirror=mirror, adapt_steps=adapt_steps, slice_side=slice_side)
+    far = [case.case for case in cases if is_far(case.spacing_mm, info)]
+    if far:
+        said.append(
+            f"{len(far)} of {len(cases)} patients ({far[0]}) have voxels far from those that "
+            f"{weights} was trained on, and nothing is resampled here: `oarfuse predict` does so."
+        )
     for warning in said:
         warnings.warn(warning, stacklevel=2)
     special = {
@@ -116,7 +124,8 @@ def evaluate(
         for key, value in {"adapt_steps": adapt_steps, "slice_side": slice_side}.items()
         if value
     }
-    data_identity, changed = _data_identity(manifest, cases, split)
+    data_identity, changed, files = _data_identity(manifest, cases, split)
+    leaks = about_seen(info.patients, manifest, split, files, f"The weights {weights}")
     identity = {
         "weights_sha256": sha256(weights),
         "mirror": mirror,
@@ -149,17 +158,21 @@ def evaluate(
             write_labels(target, labels, read_nifti(volume.case.image_path))
         return labels
 
+    about = dataclasses.asdict(info)
+    del about["patients"]  # checksums, of which a warning says what they mean here
     description = {
         "model": info.model,
         "weights": {"file": weights.name, "sha256": identity["weights_sha256"]},
-        "model_info": jsonable(dataclasses.asdict(info)),
+        "model_info": jsonable(about),
         "mirror": mirror,
         "precision": choose_precision(precision, chosen.type),
         **special,
     }
     phantom = manifest.phantom or info.phantom
     kind = "phantom" if phantom else "smoke run" if smoke else "full run"
-    description = {**description, **environment(chosen), "kind": kind, "warnings": said + changed}
+    description = {**description, **environment(chosen), "kind": kind}
+    description["warnings"] = said + leaks + changed
+    description["known_patients"] = bool(leaks and info.patients)  # and not only doubted
     check_output_folder(output, WRITTEN, marker=MARKER, reads=(data,))
     with sole_writer(output, "evaluating into"):
         claim_folder(output, identity)
@@ -182,7 +195,7 @@ def score_predictions(
     Parameters
     ----------
     predictions
-        Folder with ``<case>.nii.gz`` for each case of the split, on the grid of its image.
+        Folder with ``<case>.nii.gz`` or ``.nii`` for each case of the split, on its image's grid.
     data, split, output, progress
         As for `evaluate`.
     method
@@ -199,13 +212,16 @@ def score_predictions(
     folder, output = Path(predictions), Path(output)
     manifest = load_whole_manifest(data)
     cases = _cases(manifest, split)
-    files = {case.case: folder / f"{case.case}.nii.gz" for case in cases}
-    for path in files.values():
-        if not path.is_file():
-            raise OarfuseError(f"There is no {path}: give a label file for each case of {split}.")
-    data_identity, changed = _data_identity(manifest, cases, split)
+    files = nifti_cases(folder)
+    for case in cases:
+        if case.case not in files:
+            raise OarfuseError(
+                f"There is no {folder / case.case}.nii.gz: give a label file for each case of "
+                f"{split}."
+            )
+    data_identity, changed, _ = _data_identity(manifest, cases, split)
     identity = {
-        "predictions_sha256": digest([sha256(path) for path in files.values()]),
+        "predictions_sha256": digest([sha256(files[case.case]) for case in cases]),
         **data_identity,
     }
 
@@ -239,17 +255,17 @@ def _cases(manifest: Manifest, split: str) -> tuple[Case, ...]:
 
 def _data_identity(
     manifest: Manifest, cases: Sequence[Case], split: str
-) -> tuple[dict[str, Any], list[str]]:
-    """Return what tells these cases from others, by their files, and warnings about the files."""
+) -> tuple[dict[str, Any], list[str], dict[str, str]]:
+    """Return what tells these cases from others, warnings about their files, and the checksums."""
     sums, changed = checksums(cases)
-    files = [f"{name} {sums[name]['image']} {sums[name]['label']}" for name in sums]
+    files = {name: f"{of['image']} {of['label']}" for name, of in sums.items()}
     identity = {
         "format": FORMAT,
         "dataset": manifest.dataset,
         "split": split,
-        "data_sha256": digest(files),
+        "data_sha256": digest([" ".join(file) for file in files.items()]),
     }
-    return identity, changed
+    return identity, changed, files
 
 
 def _finish(

@@ -55,20 +55,38 @@ def counted(model: nn.Module, size: Sequence[int], in_channels: int = 1) -> Flop
     """
     if len(size) != 3 or any(side < 1 for side in size):
         raise OarfuseError(f"size={list(size)} is no volume: give three sides in voxels.")
+    counter = FlopCounterMode(display=False)
+    with counter:
+        _propagate(model, (1, in_channels, *size))
+    return counter
+
+
+def check_patch(model: nn.Module, size: Sequence[int], in_channels: int = 1) -> None:
+    """Raise `OarfuseError` unless the network takes patches of `size` (D, H, W); it is not run."""
+    try:
+        _propagate(model, (1, in_channels, *size))
+    except (OarfuseError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        sides = " ".join(map(str, size))
+        raise OarfuseError(
+            f"The network cannot take patches of {sides} voxels ({reason}): give another "
+            "--patch-size."
+        ) from error
+
+
+def _propagate(model: nn.Module, shape: tuple[int, ...]) -> None:
+    """Send a shape through a network on PyTorch's meta device, which holds no numbers."""
     state = {
         name: torch.empty_like(tensor, device="meta")
         for name, tensor in (*model.named_parameters(), *model.named_buffers())
     }
-    volume = torch.empty((1, in_channels, *size), device="meta")
     training = {module: module.training for module in model.modules()}
-    counter = FlopCounterMode(display=False)
     try:
-        with torch.no_grad(), counter:
-            functional_call(model.eval(), state, (volume,))
+        with torch.no_grad():
+            functional_call(model.eval(), state, (torch.empty(shape, device="meta"),))
     finally:
         for module, flag in training.items():
             module.training = flag
-    return counter
 
 
 def published_sizes() -> dict[str, dict[str, object]]:

@@ -91,8 +91,10 @@ def test_folder_of_another_fold_is_kept(prepared: Path, tmp_path: Path) -> None:
 
 def test_prepared_folder_is_never_turned_into_a_fold(prepared: Path) -> None:
     before = (prepared / MANIFEST).read_text()
-    with pytest.raises(OarfuseError, match="holds another split"):
-        make_fold(prepared, prepared, fold=1, folds=2)
+    for output in (prepared, prepared / "images", prepared / "../prepared/labels"):
+        with pytest.raises(OarfuseError, match="is read by this command"):
+            make_fold(prepared, output, fold=1, folds=2)
+    assert not (prepared / "images" / MANIFEST).exists()
     assert (prepared / MANIFEST).read_text() == before
 
 

@@ -105,3 +105,9 @@ def test_image_that_is_not_what_the_manifest_promises(prepared: Path, tmp_path: 
         write_image(path, nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4)))
     with pytest.raises(OarfuseError, match="where the manifest promises"):
         load_case(case)
+
+
+def test_a_patient_stands_there_once(prepared: Path, tmp_path: Path) -> None:
+    cases = json.loads((prepared / "manifest.json").read_text())["cases"]
+    with pytest.raises(OarfuseError, match="which stands there twice"):
+        load_manifest(bent(prepared, tmp_path, cases=[*cases, cases[0]]))

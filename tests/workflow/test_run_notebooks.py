@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+
+from oarfuse.errors import OarfuseError
+from workflow.run_notebooks import main
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "workflow" / "run_notebooks.py"
@@ -52,6 +56,16 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "bad.yaml").write_text("steps: [1\n")
     (tmp_path / "unknown.yaml").write_text("stepz: 1\n")
     (tmp_path / "text.ipynb").write_text("no notebook")
+    (tmp_path / "twice.yaml").write_text("steps: 5\nsides: [2]\nsteps: 6\n")
+    (tmp_path / "documents.yaml").write_text("steps: 5\n---\nsteps: 6\n")
+    (tmp_path / "code.yaml").write_text("steps: !!python/object/apply:os.getpid []\n")
+    (tmp_path / "old.ipynb").write_text('{"nbformat": 3, "metadata": {}, "worksheets": []}')
+    cut = {"nbformat": 4, "metadata": {}, "cells": [{"cell_type": "code", "metadata": {}}]}
+    (tmp_path / "cut.ipynb").write_text(json.dumps(cut))
+    write_notebook(tmp_path / "two.ipynb", PARAMETERS, "steps = 4")
+    two = nbformat.read(tmp_path / "two.ipynb", as_version=4)
+    two.cells[1].metadata["tags"] = ["parameters"]
+    nbformat.write(two, tmp_path / "two.ipynb")
     return tmp_path
 
 
@@ -69,7 +83,7 @@ def folder(tmp_path: Path) -> Path:
         (["-p", "source", "7"], "takes a text, or none"),
         (["-p", "steps", "1e3"], "takes a whole number"),
         (["-p", "steps", "yes"], "takes a whole number"),
-        (["-p", "rate", "fast"], "takes a number"),
+        (["-p", "rate", "fast"], "takes a finite number"),
         (["-p", "augment", "1"], "takes true or false"),
         (["-p", "sides", "3"], "takes a list"),
         (["-p", "recipe", "[a]"], "takes names with values"),
@@ -85,6 +99,38 @@ def test_mistakes_are_named_before_anything_runs(folder: Path, words: list[str],
     assert told.returncode == 2
     (line,) = told.stderr.splitlines()
     assert line.startswith("run_notebooks: error: ") and says in line
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["-f", "{}/twice.yaml"], "a name stands there twice"),
+        (["-f", "{}/documents.yaml"], "expected a single document"),
+        (["-f", "{}/code.yaml"], "could not determine a constructor"),
+        (["-f", "{}/notebooks"], "cannot be read (Is a directory)"),
+        (["-p", "steps", "4", "-p", "steps", "5"], "-p steps is given twice"),
+        (["-p", "steps", ""], "steps is None"),
+        (["-p", "rate", ".nan"], "takes a finite number"),
+        (["-p", "rate", ".inf"], "takes a finite number"),
+        (["-p", "sides", "[a, b]"], "takes a list of the same kind"),
+        (["-p", "sides", "[1, true]"], "takes a list of the same kind"),
+        (["-p", "augment", "'true'"], "takes true or false"),
+        (["{}/two.ipynb"], "has 2 cells that are tagged parameters"),
+        (["{}/old.ipynb"], "is no notebook of nbformat 4"),
+        (["{}/cut.ipynb"], "is no notebook of nbformat 4"),
+    ],
+)
+def test_more_mistakes(
+    folder: Path, words: list[str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above, without a process for each."""
+    words = [word.replace("{}", str(folder)) for word in words]
+    notebook = str(folder / "notebooks/00_a.ipynb")
+    monkeypatch.setattr(sys, "argv", ["x", notebook, *words, "--output", str(folder / "out")])
+    with pytest.raises(OarfuseError) as caught:
+        main()
+    assert says in str(caught.value)
     assert not (folder / "out").exists()
 
 
@@ -115,3 +161,36 @@ def test_an_empty_yaml_and_what_other_notebooks_take(folder: Path) -> None:
         assert "None of these notebooks takes only_here: it is left out.\n" in told.stderr
     copy = json.loads((folder / "out/00_a.ipynb").read_text())
     assert copy["cells"][-1]["outputs"][0]["text"] in ("4\n", ["4\n"])
+
+
+def test_a_console_without_unicode(folder: Path) -> None:
+    write_notebook(folder / "é/ü.ipynb", PARAMETERS, "print(steps)")
+    told = subprocess.run(
+        [sys.executable, str(SCRIPT), str(folder / "é/ü.ipynb"), "--output", str(folder / "ö")],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=240,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith(b"\\xfc.ipynb: ")
+    assert (folder / "ö/ü.ipynb").exists()
+
+
+def test_an_output_that_cannot_be_made(folder: Path) -> None:
+    for output, says in (("", "What follows --output is empty"), ("a" * 300, "too long")):
+        told = run(folder / "notebooks/00_a.ipynb", "--output", output)
+        assert told.returncode == 2
+        (line,) = told.stderr.splitlines()
+        assert says in line
+
+
+def test_what_ran_before_an_error_is_kept(folder: Path) -> None:
+    write_notebook(folder / "notebooks/02_c.ipynb", "steps: int = 3", "print(steps)\n1 / 0")
+    plain = nbformat.read(folder / "notebooks/02_c.ipynb", as_version=4)
+    del plain.metadata["kernelspec"]  # as other programs write them
+    nbformat.write(plain, folder / "notebooks/02_c.ipynb")
+    told = run(folder / "notebooks/02_c.ipynb", "-p", "steps", "7", "--output", folder / "out")
+    assert told.returncode == 1
+    assert "02_c.ipynb: failed in cell 3 (ZeroDivisionError" in told.stderr
+    assert not (folder / "out/02_c.ipynb").exists()
+    copy = json.loads((folder / "out/02_c.unfinished.ipynb").read_text())
+    printed = [out for cell in copy["cells"] for out in cell.get("outputs", ()) if "name" in out]
+    assert "".join(printed[0]["text"]) == "7\n"
