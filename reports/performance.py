@@ -10,11 +10,14 @@ from reports.results import ROOT, read_json
 
 BENCHMARKS = ROOT / "benchmarks" / "results"
 STEP, PIPELINE, METRICS = ("training_step.json", "pipeline.json", "metrics.json")
+MEMORY, NEIGHBOUR = ("memory.json", "neighbour.json")
 LITERAL = "oarfocalfusenet, literal, float32"
 ARGUMENTS = {
     STEP: "",
     PIPELINE: " --source open-kbp.zip --weights weights/oarfocalfusenet-openkbp.safetensors",
     METRICS: " --data build/openkbp/prepared",
+    MEMORY: "",
+    NEIGHBOUR: "",
 }
 
 
@@ -27,7 +30,14 @@ def read(name: str, folder: Path = BENCHMARKS) -> dict[str, Any] | None:
 def performance_block(folder: Path = BENCHMARKS) -> str:
     """Training step, then everything else, each with its command, machine, date and commit."""
     parts = []
-    for name, make in ((STEP, _steps), (PIPELINE, _pipeline), (METRICS, _metrics)):
+    blocks = (
+        (STEP, _steps),
+        (PIPELINE, _pipeline),
+        (METRICS, _metrics),
+        (MEMORY, _memory),
+        (NEIGHBOUR, _neighbour),
+    )
+    for name, make in blocks:
         content = read(name, folder)
         script = name.replace(".json", ".py")
         parts.append(make(content) if content else f"Not measured yet: `benchmarks/{script}`.")
@@ -58,6 +68,27 @@ def _steps(content: dict[str, Any]) -> str:
             "and Adam; sides take turns in two processes.",
             "![Accuracy against cost, and how the step grows](docs/figures/cost.png)",
         ]
+    )
+
+
+def _memory(content: dict[str, Any]) -> str:
+    sides = "x".join(map(str, content["sides"]))
+    return (
+        f"- **A large CT** of {sides} voxels, {content['classes']} classes, mirrored averaging: "
+        f"{content['gib_peak']:.1f} GiB at most, with PyTorch, network and CT.\n\n"
+        f"{_source(MEMORY, content['environment'])}"
+    )
+
+
+def _neighbour(content: dict[str, Any]) -> str:
+    rows = {row["side"]: row for row in content["rows"]}
+    two, one = rows["nothing set"], rows["one thread"]
+    return (
+        "- **Something else running** on the same two cores, a browser for instance: a step that "
+        f"takes {two['alone']:.2f} s alone takes {two['beside']:.2f} s, because threads wait for "
+        f"each other; with `OMP_NUM_THREADS=1` it takes {one['beside']:.2f} s there "
+        f"({one['alone']:.2f} s alone).\n\n"
+        f"{_source(NEIGHBOUR, content['environment'])}"
     )
 
 

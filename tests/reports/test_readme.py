@@ -51,7 +51,7 @@ def test_a_benchmark_that_nobody_ran_leaves_no_figures(tmp_path: Path) -> None:
 
     assert performance_block(tmp_path).split("\n\n") == [
         f"Not measured yet: `benchmarks/{name}.py`."
-        for name in ("training_step", "pipeline", "metrics")
+        for name in ("training_step", "pipeline", "metrics", "memory", "neighbour")
     ]
 
 
