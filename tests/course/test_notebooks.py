@@ -73,7 +73,7 @@ def test_no_trace_of_a_machine(path: Path) -> None:
     assert "papermill" not in json.loads(text)["metadata"]
     for cell in cells(path):
         assert "papermill" not in cell["metadata"]
-    assert path.stat().st_size < 2_000_000
+    assert path.stat().st_size < 4_000_000  # pictures have twice the usual pixels
 
 
 @pytest.mark.parametrize("path", ALL)
