@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from oarfuse.data.label_files import check_is_ours, marked
+from oarfuse.data.label_files import check_is_ours, marked, write_labels
 from oarfuse.data.nifti import (
     NiftiVolume,
     add_case,
@@ -23,7 +23,6 @@ from oarfuse.data.nifti import (
     nifti_cases,
     parse_nifti,
     read_ct,
-    write_image,
 )
 from oarfuse.data.slicer import SEGMENTATION, check_is_our_segmentation, write_segmentation
 from oarfuse.devices import choose_device, choose_precision
@@ -32,7 +31,8 @@ from oarfuse.doubts import about_the_ct, about_the_labels, volumes_ml
 from oarfuse.errors import OarfuseError
 from oarfuse.files import check_output_file
 from oarfuse.inference import check_options, predict_any_spacing
-from oarfuse.weights import ModelInfo, find_weights, load_weights
+from oarfuse.organs import DatasetSpec, Organ
+from oarfuse.weights import ModelInfo, find_weights, load_weights, read_info
 
 if TYPE_CHECKING:
     from oarfuse.dicom import SeriesHeaders
@@ -106,6 +106,7 @@ def predict_file(
     output: str | Path,
     *,
     series_uid: str | None = None,
+    organ_files: str | Path | None = None,
     tell_volumes: TellVolumes | None = None,
     **options: Any,
 ) -> Path:
@@ -120,10 +121,12 @@ def predict_file(
     output
         ``.nii`` or ``.nii.gz``: labels on the source's own grid and affine. ``.seg.nrrd``: the
         same as 3D Slicer's segmentation, with the organs' names and colours. ``.dcm``: an RTSTRUCT
-        that belongs to the DICOM series. What is there is replaced if this kit wrote it, and
-        refused otherwise.
+        that belongs to the DICOM series; ``.seg.dcm``: a DICOM SEG that does. What is there is
+        replaced if this kit wrote it, and refused otherwise.
     series_uid
         Which series of the folder, where it holds several.
+    organ_files
+        Folder in which each organ also becomes a file of its own, ``<organ>.nii.gz``, of 0 and 1.
     tell_volumes
         Called with `source` and each organ's volume in ml.
 
@@ -133,8 +136,9 @@ def predict_file(
         As `predict`, or if the output is not this kit's; that is checked before all else.
     """
     path = find_weights(weights)
-    _check_output(output, reads=(source, path))
-    return _write(_Network.load(path, **options), source, output, series_uid, tell_volumes)
+    task = _Task(Path(source), Path(output), _folder(organ_files), series_uid, tell_volumes)
+    task.check(path)
+    return task.do(_Network.load(path, **options))
 
 
 def predict_folder(
@@ -142,13 +146,15 @@ def predict_folder(
     source: str | Path,
     output: str | Path,
     *,
+    organ_files: str | Path | None = None,
     tell_volumes: TellVolumes | None = None,
     **options: Any,
 ) -> list[Path]:
     """Segment each case of a folder: its NIfTI files, and its folders that hold a DICOM series.
 
-    Writes ``<case>.nii.gz`` for each into `output`, which is made if it is not there. The other
-    parameters are those of `predict_file`.
+    Writes ``<case>.nii.gz`` for each into `output`, which is made if it is not there, and with
+    `organ_files` ``<case>/<organ>.nii.gz`` in there. The other parameters are those of
+    `predict_file`.
 
     Returns
     -------
@@ -164,10 +170,16 @@ def predict_folder(
     network = _Network.load(path, **options)
     written, failed = [], []
     for name, case in cases.items():
-        target = Path(output) / f"{name}.nii.gz"
+        folder = _folder(organ_files)
+        task = _Task(
+            case,
+            Path(output) / f"{name}.nii.gz",
+            folder and folder / name,
+            tell_volumes=tell_volumes,
+        )
         try:
-            _check_output(target, reads=(case, path))
-            written.append(_write(network, case, target, None, tell_volumes))
+            task.check(path)
+            written.append(task.do(network))
         except OarfuseError as error:
             failed.append(str(error))
     if failed:
@@ -235,56 +247,77 @@ class _Network:
         return labels, "; ".join([_NOT_CLINICAL, *doubts, *more])
 
 
-def _is_rtstruct(output: str | Path) -> bool:
-    return Path(output).suffix.lower() == ".dcm"
+@dataclass(frozen=True)
+class _Task:
+    """One CT to segment, and what is to become of its labels (see `predict_file`)."""
+
+    source: Path
+    output: Path
+    organ_files: Path | None = None
+    series_uid: str | None = None
+    tell_volumes: TellVolumes | None = None
+
+    @property
+    def dicom(self) -> bool:
+        """Whether the output refers to a DICOM series."""
+        return self.output.suffix.lower() == ".dcm"
+
+    @property
+    def for_slicer(self) -> bool:
+        """Whether the output is a segmentation of 3D Slicer's."""
+        return self.output.name.lower().endswith(SEGMENTATION)
+
+    def check(self, weights: Path) -> None:
+        """Refuse an output that is read, or that this kit did not write."""
+        check_output_file(self.output, reads=(self.source, weights))
+        if self.dicom:
+            from oarfuse.dicom import check_is_ours as check_is_our_dicom
+
+            check_is_our_dicom(self.output)
+        elif self.for_slicer:
+            check_is_our_segmentation(self.output)
+        else:
+            check_is_ours(self.output)
+        if self.organ_files is not None:
+            for path in self._organ_paths(read_info(weights).spec).values():
+                check_output_file(path, reads=(self.source, weights, self.output))
+                check_is_ours(path)
+
+    def do(self, network: _Network) -> Path:
+        """Segment the CT and write what was asked for; return the output."""
+        ct, headers = _read(self.source, self.series_uid)
+        if self.dicom:
+            from oarfuse.dicom import SEG, check_has_uids, write_rtstruct, write_seg
+
+            if headers is None:
+                raise OarfuseError(
+                    f"{self.source} is no DICOM series, so that there is nothing that "
+                    f"{self.output.name} could belong to: end --output with .nii.gz."
+                )
+            check_has_uids(ct, headers)
+        labels, note = network.segment(ct)
+        spec = network.info.spec
+        if self.tell_volumes is not None:
+            self.tell_volumes(self.source, volumes_ml(labels, ct.spacing_mm, spec))
+        for organ, path in self._organ_paths(spec).items():
+            write_labels(path, (labels == organ.label).astype(np.uint8), ct, note=note)
+        if headers is not None and self.dicom:
+            write = write_seg if self.output.name.lower().endswith(SEG) else write_rtstruct
+            write(self.output, labels, ct, headers, spec, note=note)
+        elif self.for_slicer:
+            write_segmentation(self.output, labels_image(labels, ct), spec, note=note)
+        else:
+            write_labels(self.output, labels, ct, note=note)
+        return self.output
+
+    def _organ_paths(self, spec: DatasetSpec) -> dict[Organ, Path]:
+        if self.organ_files is None:
+            return {}
+        return {organ: self.organ_files / f"{organ.name}.nii.gz" for organ in spec.organs}
 
 
-def _is_segmentation(output: str | Path) -> bool:
-    return Path(output).name.lower().endswith(SEGMENTATION)
-
-
-def _check_output(output: str | Path, *, reads: tuple[str | Path, ...]) -> None:
-    """Refuse an output that is read, or that this kit did not write."""
-    check_output_file(output, reads=reads)
-    if _is_rtstruct(output):
-        from oarfuse.dicom import check_is_ours as check_is_our_rtstruct
-
-        check_is_our_rtstruct(Path(output))
-    elif _is_segmentation(output):
-        check_is_our_segmentation(output)
-    else:
-        check_is_ours(output)
-
-
-def _write(
-    network: _Network,
-    source: str | Path,
-    output: str | Path,
-    series_uid: str | None,
-    tell_volumes: TellVolumes | None,
-) -> Path:
-    output = Path(output)
-    ct, headers = _read(source, series_uid)
-    if _is_rtstruct(output):
-        from oarfuse.dicom import check_has_uids, write_rtstruct
-
-        if headers is None:
-            raise OarfuseError(
-                f"{source} is no DICOM series, so that there is nothing that an RTSTRUCT could "
-                "belong to: end --output with .nii.gz."
-            )
-        check_has_uids(ct, headers)
-    labels, note = network.segment(ct)
-    spec = network.info.spec
-    if tell_volumes is not None:
-        tell_volumes(Path(source), volumes_ml(labels, ct.spacing_mm, spec))
-    if headers is not None and _is_rtstruct(output):
-        write_rtstruct(output, labels, ct, headers, spec, note=note)
-    elif _is_segmentation(output):
-        write_segmentation(output, labels_image(labels, ct), spec, note=note)
-    else:
-        write_image(output, labels_image(labels, ct, note=marked(note)))
-    return output
+def _folder(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def _read(

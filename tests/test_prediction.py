@@ -11,6 +11,7 @@ import nibabel as nib
 import nrrd
 import numpy as np
 import pytest
+from highdicom.seg import segread
 from numpy.typing import NDArray
 
 import oarfuse
@@ -80,7 +81,7 @@ def test_what_is_no_image_is_named(weights: Path) -> None:
 @pytest.mark.usefixtures("boxes")
 def test_series_in_and_every_form_out(weights: Path, tmp_path: Path) -> None:
     made = write_series(tmp_path / "series")
-    for end in ("nii.gz", "seg.nrrd", "dcm"):
+    for end in ("nii.gz", "seg.nrrd", "seg.dcm", "dcm"):
         words = ["predict", "--weights", str(weights), "--input", str(made.folder)]
         assert main([*words, "--output", str(tmp_path / f"out.{end}"), "--device", "cpu"]) == 0
     volume, _ = read_series(made.folder)
@@ -89,7 +90,29 @@ def test_series_in_and_every_form_out(weights: Path, tmp_path: Path) -> None:
     assert np.array_equal(read_rtstruct_masks(tmp_path / "out.dcm", volume), expected)
     stored = np.asarray(nib.Nifti1Image.from_filename(tmp_path / "out.nii.gz").dataobj)
     assert np.array_equal(nrrd.read(str(tmp_path / "out.seg.nrrd"))[0], stored)
+    assert segread(tmp_path / "out.seg.dcm").number_of_segments == 5
     assert main([*words, "--output", str(tmp_path / "out.dcm")]) == 0  # its own is replaced
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("boxes")
+def test_a_file_for_each_organ(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["predict", "--weights", str(weights), "--input", str(write_ct(tmp_path))]
+    words += ["--output", str(tmp_path / "all.nii.gz"), "--organ-files", str(tmp_path / "organs")]
+    assert main(words) == 0 and main(words) == 0  # its own are replaced
+    labels = read_ct_labels(tmp_path / "all.nii.gz")
+    files = {path.name for path in (tmp_path / "organs").iterdir()}
+    assert files == {f"{organ.name}.nii.gz" for organ in OPENKBP.organs}
+    for organ in OPENKBP.organs:
+        mask = read_ct_labels(tmp_path / "organs" / f"{organ.name}.nii.gz")
+        assert np.array_equal(mask, labels == organ.label)
+    nib.Nifti1Image(ct(), np.eye(4)).to_filename(tmp_path / "organs/mandible.nii.gz")
+    (tmp_path / "all.nii.gz").unlink()
+    assert main(words) == 2
+    assert "mandible.nii.gz is there already" in capsys.readouterr().err
+    assert not (tmp_path / "all.nii.gz").exists()
 
 
 def read_ct_labels(path: Path) -> NDArray[Any]:

@@ -116,10 +116,13 @@ def _add_predict(commands: Any) -> None:
         "--output",
         type=Path,
         required=True,
-        help="labels .nii.gz or .nii, .seg.nrrd for 3D Slicer, contours .dcm (RTSTRUCT), or a "
-        "folder for a folder of cases",
+        help="labels .nii.gz or .nii, .seg.nrrd for 3D Slicer, contours .dcm (RTSTRUCT), .seg.dcm "
+        "(DICOM SEG), or a folder for a folder of cases",
     )
     parser.add_argument("--series", metavar="UID", help="which of several series in the folder")
+    parser.add_argument(
+        "--organ-files", type=Path, metavar="FOLDER", help="also write a file of 0 and 1 an organ"
+    )
     parser.add_argument(
         "--volumes", action="store_true", help="also print each organ's volume in ml, as CSV"
     )
@@ -144,6 +147,7 @@ def _predict(options: argparse.Namespace) -> None:
         adapt_steps=options.adapt,
         device=options.device,
         precision=options.precision,
+        organ_files=options.organ_files,
         tell_volumes=print_volumes if options.volumes else None,
     )
     if is_folder_of_cases(options.input):

@@ -1,4 +1,4 @@
-"""DICOM in and out: CT series from a folder, contours as an RTSTRUCT beside them.
+"""DICOM in and out: CT series from a folder, organs as an RTSTRUCT or a SEG beside them.
 
 Needs the extra: ``pip install 'oarfuse[dicom]'``. Names are imported when they are first used, so
 that there is one sentence without it; `oarfuse.dicom.sniff.holds_dicom` does without it.
@@ -13,31 +13,37 @@ from oarfuse.extras import require
 
 if TYPE_CHECKING:
     from oarfuse.dicom.rtstruct import (
+        SEG,
         check_has_uids,
         check_is_ours,
         read_rtstruct_masks,
         write_rtstruct,
     )
+    from oarfuse.dicom.seg import write_seg
     from oarfuse.dicom.series import SeriesHeaders, read_series
 
 _HOMES = {
+    "SEG": "rtstruct",
     "SeriesHeaders": "series",
     "check_has_uids": "rtstruct",
     "check_is_ours": "rtstruct",
     "read_rtstruct_masks": "rtstruct",
     "read_series": "series",
     "write_rtstruct": "rtstruct",
+    "write_seg": "seg",
 }
 # What the extra installs, by the names that Python imports.
-_EXTRA = ("contourpy", "gdcm", "pydicom")
+_EXTRA = ("contourpy", "gdcm", "highdicom", "pydicom")
 
 __all__ = [
+    "SEG",
     "SeriesHeaders",
     "check_has_uids",
     "check_is_ours",
     "read_rtstruct_masks",
     "read_series",
     "write_rtstruct",
+    "write_seg",
 ]
 
 

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import Tag
-from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    ImplicitVRLittleEndian,
+    RTStructureSetStorage,
+    SegmentationStorage,
+    generate_uid,
+)
 
 from oarfuse.data.nifti import NiftiVolume, in_file_order
 from oarfuse.dicom.contours import Polygon, mask_to_polygons, polygons_to_mask
@@ -24,6 +30,7 @@ from oarfuse.files import atomic_path
 from oarfuse.organs import DatasetSpec, Organ
 
 MAKER = "oarfuse"
+SEG = ".seg.dcm"  # ends the name of a DICOM SEG; any other .dcm is an RTSTRUCT
 WARNING = "Not for clinical use, made by oarfuse"
 # Retired from the standard, but what the reference to a study has to name.
 _DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"
@@ -84,24 +91,9 @@ def write_rtstruct(
     path = Path(path)
     check_is_ours(path)
     check_has_uids(volume, headers)
-    if labels_spl.shape != volume.array.shape:
-        raise OarfuseError(
-            f"The labels have the shape {labels_spl.shape}, but {volume.path} has "
-            f"{volume.array.shape} (D, H, W): predict on that CT again."
-        )
-    found = set(np.unique(labels_spl).tolist()) - {0}
-    unknown = found - {organ.label for organ in spec.organs}
-    if unknown:
-        raise OarfuseError(
-            f"The labels hold {sorted(unknown)}, which {spec.title} does not know: "
-            "name the data set that they belong to."
-        )
+    check_labels(path, labels_spl, volume, spec)
+    found = set(np.unique(labels_spl).tolist())
     organs = [organ for organ in spec.organs if organ.label in found]
-    if not organs:
-        raise OarfuseError(
-            f"The labels of {volume.path} hold no organ, so that {path} would have no contours: "
-            "look at the CT, or write the labels as NIfTI."
-        )
     dataset = _general(headers)
     missing = ", ".join(organ.title for organ in spec.organs if organ.label not in found)
     said = [f"{WARNING} {version(MAKER)}", note, missing and f"Without voxels: {missing}"]
@@ -117,20 +109,49 @@ def write_rtstruct(
 
 @one_sentence()
 def check_is_ours(path: str | Path) -> None:
-    """Raise `OarfuseError` if `path` cannot be an RTSTRUCT, or holds a file of somebody else's."""
+    """Raise `OarfuseError` if `path` cannot be ours, or holds a file of somebody else's.
+
+    A name that ends in ``.seg.dcm`` is a SEG's, another one in ``.dcm`` an RTSTRUCT's.
+    """
     path = Path(path)
     if path.suffix.lower() != ".dcm":
         raise OarfuseError(f"{path} is no name for an RTSTRUCT: end it with .dcm.")
     if not path.is_file():
         return
+    seg = path.name.lower().endswith(SEG)
+    storage = SegmentationStorage if seg else RTStructureSetStorage
     try:
         there = read_file(path, pixels=False)
-        ours = there.SOPClassUID == RTStructureSetStorage and there.get("Manufacturer") == MAKER
+        ours = there.SOPClassUID == storage and there.get("Manufacturer") == MAKER
     except OarfuseError:
         ours = False
     if not ours:
         raise OarfuseError(
-            f"{path} is there already and not an RTSTRUCT of this kit: choose another output file."
+            f"{path} is there already and not {'a SEG' if seg else 'an RTSTRUCT'} of this kit: "
+            "choose another output file."
+        )
+
+
+def check_labels(
+    path: Path, labels_spl: NDArray[Any], volume: NiftiVolume, spec: DatasetSpec
+) -> None:
+    """Raise `OarfuseError` unless labels fit the series and `spec`, and hold an organ."""
+    if labels_spl.shape != volume.array.shape:
+        raise OarfuseError(
+            f"The labels have the shape {labels_spl.shape}, but {volume.path} has "
+            f"{volume.array.shape} (D, H, W): predict on that CT again."
+        )
+    found = set(np.unique(labels_spl).tolist()) - {0}
+    unknown = found - {organ.label for organ in spec.organs}
+    if unknown:
+        raise OarfuseError(
+            f"The labels hold {sorted(unknown)}, which {spec.title} does not know: "
+            "name the data set that they belong to."
+        )
+    if not found:
+        raise OarfuseError(
+            f"The labels of {volume.path} hold no organ, so that {path} would have no contours: "
+            "look at the CT, or write the labels as NIfTI."
         )
 
 

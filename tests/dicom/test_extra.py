@@ -13,7 +13,7 @@ from oarfuse.errors import OarfuseError
 from tests.dicom.made_series import write_series
 
 
-@pytest.mark.parametrize("package", ["pydicom", "gdcm", "contourpy"])
+@pytest.mark.parametrize("package", ["pydicom", "gdcm", "contourpy", "highdicom"])
 @pytest.mark.parametrize("name", oarfuse.dicom.__all__)
 def test_a_missing_package_is_said(
     monkeypatch: pytest.MonkeyPatch, package: str, name: str
@@ -30,7 +30,7 @@ def test_a_series_is_told_without_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_series(tmp_path)
-    for package in ("pydicom", "gdcm", "contourpy"):
+    for package in ("pydicom", "gdcm", "contourpy", "highdicom"):
         monkeypatch.setitem(sys.modules, package, None)
     assert holds_dicom(tmp_path)
 
