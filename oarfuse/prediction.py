@@ -163,27 +163,30 @@ def predict_folder(
     Raises
     ------
     OarfuseError
-        If there is no case, or, when all others are done, naming each that failed and why.
+        If there is no case, or an output is not this kit's, before all else; or, when all others
+        are done, naming each that failed and why.
     """
-    cases = cases_of(source)
-    path = find_weights(weights)
-    network = _Network.load(path, **options)
-    written, failed = [], []
-    for name, case in cases.items():
-        folder = _folder(organ_files)
-        task = _Task(
+    path, organs = find_weights(weights), _folder(organ_files)
+    tasks = [
+        _Task(
             case,
             Path(output) / f"{name}.nii.gz",
-            folder and folder / name,
+            organs and organs / name,
             tell_volumes=tell_volumes,
         )
+        for name, case in cases_of(source).items()
+    ]
+    for task in tasks:
+        task.check(path)
+    network = _Network.load(path, **options)
+    written, failed = [], []
+    for task in tasks:
         try:
-            task.check(path)
             written.append(task.do(network))
         except OarfuseError as error:
             failed.append(str(error))
     if failed:
-        raise OarfuseError(f"{len(failed)} of {len(cases)} cases failed. " + " ".join(failed))
+        raise OarfuseError(f"{len(failed)} of {len(tasks)} cases failed. " + " ".join(failed))
     return written
 
 

@@ -152,6 +152,11 @@ def test_a_folder_of_cases(
     with pytest.raises(OarfuseError, match=r"1 of 3 cases failed.*a_bad\.nii"):
         predict_folder(weights, cases, tmp_path / "again", device="cpu")
     assert len(list((tmp_path / "again").iterdir())) == 2
+    (tmp_path / "third").mkdir()
+    nib.Nifti1Image(ct(), np.eye(4)).to_filename(tmp_path / "third/by_nifti.nii.gz")
+    with pytest.raises(OarfuseError, match=r"by_nifti\.nii\.gz is there already"):
+        predict_folder(weights, cases, tmp_path / "third", device="cpu")
+    assert len(list((tmp_path / "third").iterdir())) == 1  # found before the first case
 
 
 def test_an_empty_folder_and_two_of_one_name(tmp_path: Path) -> None:
