@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from oarfuse.data.augment import ZOOM
+from oarfuse.data.grids import ZOOM
 from oarfuse.weights import ModelInfo
 
 

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from oarfuse.data.ct import scale_window
+from oarfuse.data.grids import ZOOM
 from oarfuse.errors import OarfuseError
 from oarfuse.organs import DatasetSpec
 
 # At strength 1: rotation by up to 15 degrees in the axial plane and 10 about the other axes; zoom
-# by up to 15 %. Axes are (D, H, W), so the rotation about D turns the axial plane.
+# by up to `ZOOM`. Axes are (D, H, W), so the rotation about D turns the axial plane.
 _ROTATE = np.deg2rad((15, 10, 10))
-ZOOM = 0.15
 # A patch that is rotated or enlarged at strength 1 reads this share of its sides beyond them.
 _MARGIN = 0.3
 # Shares of the patches that each change is made to.

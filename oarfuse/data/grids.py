@@ -16,6 +16,8 @@ TOLERANCE = 0.25
 # How far the corners of a sheared grid may be from those of the nearest rectangular one, in the
 # same unit. Less than above: a qform cannot hold a shear, and must still agree with its sform.
 _SHEAR_TOLERANCE = 0.1
+# Augmentation shows patients as if their voxels were by up to this share larger or smaller.
+ZOOM = 0.15
 
 
 def voxel_sizes(affine: Affine) -> NDArray[np.float64]:

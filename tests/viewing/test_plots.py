@@ -81,7 +81,7 @@ def test_live_curves_replace_one_output(tmp_path: Path, monkeypatch: pytest.Monk
         shown.append(("display", len(figure.axes)))
         return Handle()
 
-    monkeypatch.setattr("oarfuse.viewing.plots.live.display", display)
+    monkeypatch.setattr("IPython.display.display", display)
     live = LiveCurves(OPENKBP, every=1000)
     live(tmp_path)
     assert not shown, "nothing is logged yet"
