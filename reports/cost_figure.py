@@ -67,8 +67,8 @@ def _accuracy(
                 ha="left" if right else "right", va="center", fontsize=8, color="#333333",
             )  # fmt: skip
     axes.set_xscale("log")
-    axes.set_xlim(0.5, 8)
-    axes.set_xticks([0.5, 1, 2, 4, 8], ["0.5", "1", "2", "4", "8"])
+    axes.set_xlim(0.25, 8)
+    axes.set_xticks([0.25, 0.5, 1, 2, 4, 8], ["0.25", "0.5", "1", "2", "4", "8"])
     axes.minorticks_off()
     axes.set_xlabel("seconds a training step, 64 x 96 x 96, batch 1")
     axes.set_ylabel("DSC")
