@@ -76,7 +76,8 @@ def score_slabs(
     lacking = [max(side - size, 0) for side, size in zip(sides, shape, strict=True)]
     before = [lack // 2 for lack in lacking]
     pads = [(first, lack - first) for first, lack in zip(before, lacking, strict=True)]
-    volume = F.pad(volume, [pad for pair in reversed(pads) for pad in pair])
+    if any(lacking):  # `F.pad` copies a volume even where there is nothing to add
+        volume = F.pad(volume, [pad for pair in reversed(pads) for pad in pair])
     padded = tuple(volume.shape[2:])
     steps = [
         side if side == size else max(int(side * (1 - share)), 1)
@@ -84,6 +85,7 @@ def score_slabs(
     ]
     windows = dense_patch_slices(padded, sides, steps)  # the depth changes last
     importance = compute_importance_map(sides, mode="gaussian", device=device, dtype=volume.dtype)
+    weights = importance.to(volume.device)
     real = [slice(first, first + size) for first, size in zip(before, shape, strict=True)]
     total, count, done = None, None, 0
 
@@ -109,7 +111,7 @@ def score_slabs(
                 total, count = _moved(total, start - done), _moved(count, start - done)
                 done = start
             total[:, :, *place[1:]] += scores
-            count[:, :, *place[1:]] += importance.to(volume.device)
+            count[:, :, *place[1:]] += weights
     yield from finish(done + sides[0])
 
 

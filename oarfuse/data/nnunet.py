@@ -117,7 +117,5 @@ def _copy(source: Path, target: Path) -> None:
     """Copy a file unless it is there; nothing else writes into this folder."""
     if target.exists():
         return
-    if not source.exists():
-        raise OarfuseError(f"There is no {source}: prepare the data set again.")
     with atomic_path(target) as temporary:
         shutil.copyfile(source, temporary)

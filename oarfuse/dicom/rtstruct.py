@@ -89,9 +89,7 @@ def write_rtstruct(
         is no organ at all, or the series lacks a UID by which contours refer to it.
     """
     path = Path(path)
-    check_is_ours(path)
-    check_has_uids(volume, headers)
-    check_labels(path, labels_spl, volume, spec)
+    check_can_write(path, labels_spl, volume, headers, spec)
     found = set(np.unique(labels_spl).tolist())
     organs = [organ for organ in spec.organs if organ.label in found]
     dataset = _general(headers)
@@ -132,10 +130,16 @@ def check_is_ours(path: str | Path) -> None:
         )
 
 
-def check_labels(
-    path: Path, labels_spl: NDArray[Any], volume: NiftiVolume, spec: DatasetSpec
+def check_can_write(
+    path: Path,
+    labels_spl: NDArray[Any],
+    volume: NiftiVolume,
+    headers: SeriesHeaders,
+    spec: DatasetSpec,
 ) -> None:
-    """Raise `OarfuseError` unless labels fit the series and `spec`, and hold an organ."""
+    """Raise `OarfuseError` unless `path` is ours and labels fit the series and `spec`."""
+    check_is_ours(path)
+    check_has_uids(volume, headers)
     if labels_spl.shape != volume.array.shape:
         raise OarfuseError(
             f"The labels have the shape {labels_spl.shape}, but {volume.path} has "

@@ -17,7 +17,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from oarfuse.data.nifti import NiftiVolume, in_file_order
-from oarfuse.dicom.rtstruct import MAKER, WARNING, check_has_uids, check_is_ours, check_labels
+from oarfuse.dicom.rtstruct import MAKER, WARNING, check_can_write
 from oarfuse.dicom.series import SeriesHeaders
 from oarfuse.files import atomic_path
 from oarfuse.organs import DatasetSpec, Organ
@@ -68,9 +68,7 @@ def write_seg(
         As `oarfuse.dicom.write_rtstruct`.
     """
     path = Path(path)
-    check_is_ours(path)
-    check_has_uids(volume, headers)
-    check_labels(path, labels_spl, volume, spec)
+    check_can_write(path, labels_spl, volume, headers, spec)
     stored = in_file_order(labels_spl, volume.affine)  # (column, row, slice)
     segmentation = Segmentation(
         source_images=[_slice(headers, index) for index in range(len(headers.instance_uids))],
