@@ -1,11 +1,13 @@
-"""What one busy neighbour costs a training step, for several ways in which idle threads wait.
+"""What one busy neighbour costs a training step, with and without a core left to it.
 
     python benchmarks/neighbour.py            # 4 minutes on 2 cores with nothing else running
     python benchmarks/neighbour.py --smoke    # one short round: does it still run?
 
-Each side is a process of its own, because OpenMP reads its settings once, when PyTorch is loaded:
-the median time of a step of OARFocalFuseNet (width 8, one patch of 64x48x48), first alone, then
-beside a process that keeps one core busy. Results go to ``benchmarks/results/neighbour.json``.
+`oarfuse.devices.sharing_cores`, which training and prediction use, against nothing, and against
+other ways in which OpenMP's idle threads wait. Each side is a process of its own, because OpenMP
+reads its settings once, when PyTorch is loaded: the median time of a step of OARFocalFuseNet (width
+8, one patch of 64x48x48), first alone, then beside a process that keeps one core busy. Results go
+to ``benchmarks/results/neighbour.json``.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from oarfuse.provenance import environment
 
 RESULTS = Path(__file__).parent / "results" / "neighbour.json"
 SIDES: dict[str, dict[str, str]] = {
+    "sharing": {"SHARING": "1"},
     "nothing set": {},
     "OpenMP's default": {"GOMP_SPINCOUNT": "300000"},
     "spin 1000": {"GOMP_SPINCOUNT": "1000"},
@@ -31,11 +34,11 @@ SIDES: dict[str, dict[str, str]] = {
     "one thread": {"OMP_NUM_THREADS": "1"},
 }
 STEP = """
-import statistics, sys, time
+import os, statistics, sys, time
 import oarfuse
 import torch
 from oarfuse.losses import dice_cross_entropy
-from oarfuse.devices import autocast, keep_freed_memory
+from oarfuse.devices import autocast, keep_freed_memory, sharing_cores
 keep_freed_memory()
 torch.manual_seed(0)
 network = oarfuse.build_model("oarfocalfusenet", width=8)
@@ -43,15 +46,17 @@ optimizer = torch.optim.Adam(network.parameters())
 loss_function = dice_cross_entropy()
 image, label = torch.rand(1, 1, 64, 48, 48), torch.randint(0, 6, (1, 1, 64, 48, 48))
 times = []
-while len(times) < 2 or sum(times) < float(sys.argv[1]):
-    start = time.perf_counter()
-    with autocast(torch.device("cpu")):
-        logits = network(image)
-    loss = loss_function(logits.float(), label)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    times.append(time.perf_counter() - start)
+with sharing_cores(torch.device("cpu" if os.environ.get("SHARING") else "meta")) as look:
+    while len(times) < 2 or sum(times) < float(sys.argv[1]):
+        start = time.perf_counter()
+        with autocast(torch.device("cpu")):
+            logits = network(image)
+        loss = loss_function(logits.float(), label)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        look()
+        times.append(time.perf_counter() - start)
 print(statistics.median(times[1:]))
 """
 

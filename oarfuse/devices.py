@@ -1,12 +1,18 @@
-"""Where tensors are computed and how: device, precision, memory allocator."""
+"""Where tensors are computed and how: device, precision, memory allocator, threads."""
 
 from __future__ import annotations
 
 import ctypes
+import math
+import multiprocessing
+import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -30,6 +36,80 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError, TypeError):
         return False
     return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+@contextmanager
+def sharing_cores(device: torch.device) -> Iterator[Callable[[], None]]:
+    """Leave other programs the cores that they keep busy, while PyTorch computes on a CPU.
+
+    PyTorch's threads wait for each other several times a layer, so that one program on one of
+    their cores holds up all of them: ``benchmarks/neighbour.py`` has what that costs. Fewer
+    threads add in another order, so results may differ in the last digits from then on, which a
+    warning says. Only Linux tells how busy its cores are; elsewhere nothing is changed.
+
+    Yields
+    ------
+    A function to call between steps: at most once a second it looks at the cores and gives
+    PyTorch as many threads as are left, one at least. At the end all threads are back.
+    """
+    most = torch.get_num_threads()
+    if device.type != "cpu" or most == 1 or _busy_seconds() is None:
+        yield lambda: None
+        return
+    cores = len(os.sched_getaffinity(0))
+    before = (time.perf_counter(), _busy_seconds() or 0.0, _own_seconds())
+    told = False
+
+    def look() -> None:
+        nonlocal before, told
+        if time.perf_counter() - before[0] < 1:
+            return
+        now = (time.perf_counter(), _busy_seconds() or 0.0, _own_seconds())
+        seconds, busy, own = (new - old for new, old in zip(now, before, strict=True))
+        before = now
+        # Beside threads that spin, a program that wants a whole core gets half of one.
+        taken = math.ceil((busy - own) / seconds - 0.4)
+        threads = max(1, min(most, cores - taken))
+        torch.set_num_threads(threads)
+        if threads < most and not told:
+            told = True
+            warnings.warn(
+                f"Other programs keep {taken} of {cores} cores busy: PyTorch goes on with "
+                f"{threads} of {most} threads while they do, and the last digits may differ.",
+                stacklevel=2,
+            )
+
+    try:
+        yield look
+    finally:
+        torch.set_num_threads(most)
+
+
+def _own_seconds() -> float:
+    """Return how long this process and those that prepare its patches have worked."""
+    total = time.process_time()
+    for child in multiprocessing.active_children():
+        with suppress(OSError, IndexError):  # it may just have ended
+            words = Path(f"/proc/{child.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+            # utime and stime, the 14th and 15th word; the name in brackets is the second.
+            total += sum(map(int, words.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def _busy_seconds() -> float | None:
+    """Return how long this process's cores have worked since the machine started, or None.
+
+    ``/proc/stat`` has a line ``cpu0 user nice system idle iowait irq softirq ..`` for each core.
+    What runs with a lower priority (nice) gives way by itself and is left out.
+    """
+    try:
+        names = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+        lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+        rows = [words[1:] for words in map(str.split, lines) if words and words[0] in names]
+        ticks = sum(int(row[column]) for row in rows for column in (0, 2, 5, 6))
+        return ticks / os.sysconf("SC_CLK_TCK") if rows else None
+    except (AttributeError, OSError, ValueError, IndexError):  # not Linux, or a sandbox
+        return None
 
 
 def choose_precision(precision: str, device_type: str) -> Precision:

@@ -21,7 +21,12 @@ from oarfuse.config import TrainConfig
 from oarfuse.data.feeding import feed
 from oarfuse.data.manifest import Case, Manifest, load_case, load_whole_manifest
 from oarfuse.data.patches import PatchDataset, StepSampler
-from oarfuse.devices import choose_precision, keep_freed_memory, missing_operators_said
+from oarfuse.devices import (
+    choose_precision,
+    keep_freed_memory,
+    missing_operators_said,
+    sharing_cores,
+)
 from oarfuse.errors import OarfuseError
 from oarfuse.inference import predict_labels
 from oarfuse.interruption import Stopped, StopRequest, stop_at_step_end
@@ -77,8 +82,11 @@ def train(
     rank = _rank(fabric, config)
     with RunFolder(config, manifest, rank=rank, watch=watch) as run, missing_operators_said():
         fabric.launch()
-        with stop_at_step_end(wait=fabric.world_size == 1) as stop:
-            return _train(fabric, config, manifest, network, run, progress, stop)
+        with (
+            stop_at_step_end(wait=fabric.world_size == 1) as stop,
+            sharing_cores(fabric.device) as look,
+        ):
+            return _train(fabric, config, manifest, network, run, progress, stop, look)
 
 
 def _new_network(config: TrainConfig, manifest: Manifest) -> nn.Module:
@@ -99,6 +107,7 @@ def _train(
     run: RunFolder,
     progress: bool,
     stop: StopRequest,
+    look: Callable[[], None],
 ) -> Path:
     precision = choose_precision(config.precision, fabric.device.type)
     mode = choose_mode(config.compile, fabric.device, precision, fabric.world_size)
@@ -145,6 +154,7 @@ def _train(
         rate = learning_rate(state, config)
         clock.stepped(step(batch["image"], batch["label"], rate), rate)
         state.step += 1
+        look()
         bar.update()
         last = state.step == config.steps
         validates = state.step % config.validate_every == 0

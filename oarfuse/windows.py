@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from monai.data.utils import compute_importance_map, dense_patch_slices
 from torch import Tensor, nn
 
-from oarfuse.devices import choose_precision
+from oarfuse.devices import choose_precision, sharing_cores
 from oarfuse.errors import OarfuseError
 from oarfuse.models.compared.slicewise import SliceWise
 
@@ -97,21 +97,23 @@ def score_slabs(
             chosen = slice(None), slice(first - done, last - done), *real[1:]
             yield slice(first - before[0], last - before[0]), total[chosen].div_(count[chosen])
 
-    for index in range(0, len(windows), batch):
-        places = windows[index : index + batch]
-        cut = torch.cat([volume[:, :, *place] for place in places]).to(device)
-        for place, logits in zip(places, model(cut), strict=True):
-            scores = (logits.float().softmax(dim=0) * importance).to(volume.device)
-            if total is None or count is None:
-                total = scores.new_zeros(len(scores), sides[0], *padded[1:])
-                count = scores.new_zeros(1, sides[0], *padded[1:])
-            start = place[0].start
-            if start > done:
-                yield from finish(start)
-                total, count = _moved(total, start - done), _moved(count, start - done)
-                done = start
-            total[:, :, *place[1:]] += scores
-            count[:, :, *place[1:]] += weights
+    with sharing_cores(device) as look:
+        for index in range(0, len(windows), batch):
+            places = windows[index : index + batch]
+            cut = torch.cat([volume[:, :, *place] for place in places]).to(device)
+            for place, logits in zip(places, model(cut), strict=True):
+                scores = (logits.float().softmax(dim=0) * importance).to(volume.device)
+                if total is None or count is None:
+                    total = scores.new_zeros(len(scores), sides[0], *padded[1:])
+                    count = scores.new_zeros(1, sides[0], *padded[1:])
+                start = place[0].start
+                if start > done:
+                    yield from finish(start)
+                    total, count = _moved(total, start - done), _moved(count, start - done)
+                    done = start
+                total[:, :, *place[1:]] += scores
+                count[:, :, *place[1:]] += weights
+            look()
     yield from finish(done + sides[0])
 
 

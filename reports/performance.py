@@ -82,12 +82,13 @@ def _memory(content: dict[str, Any]) -> str:
 
 def _neighbour(content: dict[str, Any]) -> str:
     rows = {row["side"]: row for row in content["rows"]}
-    two, one = rows["nothing set"], rows["one thread"]
+    ours, plain = rows["sharing"], rows["nothing set"]
     return (
-        "- **Something else running** on the same two cores, a browser for instance: a step that "
-        f"takes {two['alone']:.2f} s alone takes {two['beside']:.2f} s, because threads wait for "
-        f"each other; with `OMP_NUM_THREADS=1` it takes {one['beside']:.2f} s there "
-        f"({one['alone']:.2f} s alone).\n\n"
+        "- **Something else running** on the same two cores, a browser for instance: training and "
+        "prediction see it within a second and leave it a core. A step that takes "
+        f"{ours['alone']:.2f} s alone takes {ours['beside']:.2f} s then; with two threads it would "
+        f"be {plain['beside']:.2f} s, because they wait for each other. The last digits may differ "
+        "between one thread and two; a warning says when that happens.\n\n"
         f"{_source(NEIGHBOUR, content['environment'])}"
     )
 
