@@ -57,14 +57,18 @@ def sharing_cores(device: torch.device) -> Iterator[Callable[[], None]]:
         yield lambda: None
         return
     cores = len(os.sched_getaffinity(0))
-    before = (time.perf_counter(), _busy_seconds() or 0.0, _own_seconds())
+
+    def clocks() -> tuple[float, float, float]:
+        return time.perf_counter(), _busy_seconds() or 0.0, _own_seconds()
+
+    before = clocks()
     told = False
 
     def look() -> None:
         nonlocal before, told
         if time.perf_counter() - before[0] < 1:
             return
-        now = (time.perf_counter(), _busy_seconds() or 0.0, _own_seconds())
+        now = clocks()
         seconds, busy, own = (new - old for new, old in zip(now, before, strict=True))
         before = now
         # Beside threads that spin, a program that wants a whole core gets half of one.

@@ -85,7 +85,7 @@ def _neighbour(content: dict[str, Any]) -> str:
     ours, plain = rows["sharing"], rows["nothing set"]
     return (
         "- **Something else running** on the same two cores, a browser for instance: training and "
-        "prediction see it within a second and leave it a core. A step that takes "
+        "prediction look once a second and leave it a core. A step that takes "
         f"{ours['alone']:.2f} s alone takes {ours['beside']:.2f} s then; with two threads it would "
         f"be {plain['beside']:.2f} s, because they wait for each other. The last digits may differ "
         "between one thread and two; a warning says when that happens.\n\n"
