@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oarfuse.models.kernels import instance_norm
-from oarfuse.models.kernels.layers import InstanceNorm, QuickConvTranspose3d, TrustedConv3d
+from oarfuse.models.kernels import instance_norm, to_rows, to_volume
+from oarfuse.models.kernels.layers import InstanceNorm, MaxPool, QuickConvTranspose3d, TrustedConv3d
 
 STREAMS = (1, 2, 3, 4)
 # Largest input of a decoder's convolution in float16, which ends at 65,504. Its output is at most
@@ -41,7 +42,7 @@ class Encoder(nn.Module):
             nn.Sequential(ConvNormReLU(previous, width), ConvNormReLU(width, width))
             for previous, width in pairwise(widths)
         )
-        self.pool = nn.MaxPool3d(kernel_size=2)
+        self.pool = MaxPool(kernel_size=2)
 
     def forward(self, volume: Tensor) -> list[Tensor]:
         """Return ``[I1, .., I5]``; ``I[a]`` is ``(B, C_a, ..)`` with sides over ``2**(a-1)``."""
@@ -69,10 +70,9 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(
             DecoderBlock(below, width) for width, below in pairwise(channels)
         )
-        self.head = nn.Conv3d(channels[0], num_classes, kernel_size=1)
+        self.head = Head(channels[0], num_classes)
         self.side_heads = nn.ModuleList(
-            nn.Conv3d(width, num_classes, kernel_size=1)
-            for width in (channels[1:3] if deep_supervision else ())
+            Head(width, num_classes) for width in (channels[1:3] if deep_supervision else ())
         )
 
     def forward(self, skips: Sequence[Tensor], bottleneck: Tensor) -> Tensor | list[Tensor]:
@@ -97,16 +97,17 @@ class DecoderBlock(nn.Module):
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
         upscaled = self.up(below)  # (B, 2 C, D/2, H/2, W/2) -> (B, C, D, H, W)
-        both = torch.cat((upscaled, skip), dim=1)
         if upscaled.dtype == torch.float16:
-            both = into_half_range(both)
-        return self.conv(both)  # (B, 2 C, D, H, W) -> (B, C, D, H, W)
+            both = torch.cat((upscaled, skip), dim=1)
+            return self.conv(into_half_range(both))  # (B, 2 C, D, H, W) -> (B, C, D, H, W)
+        return self.conv(upscaled, skip)
 
 
 class ConvNormReLU(nn.Sequential):
     """3x3x3 convolution of stride 1, instance normalisation, ReLU. Keeps the sides.
 
-    The convolution has no bias, because the normalisation would subtract it again.
+    The convolution has no bias, because the normalisation would subtract it again. Several volumes
+    count as one, their channels concatenated.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -116,19 +117,42 @@ class ConvNormReLU(nn.Sequential):
             nn.ReLU(inplace=True),
         )
 
-    def forward(self, volume: Tensor) -> Tensor:
+    def forward(self, *volumes: Tensor) -> Tensor:
         conv, norm, relu = self
-        volume = conv(volume)
+        volume = conv(*volumes)
         if not isinstance(norm, InstanceNorm):  # a comparison has put PyTorch's own in its place
             return relu(norm(volume))
         return instance_norm(volume, norm.weight, norm.bias, eps=norm.eps, relu=True)
 
 
 class Conv3x3x3(TrustedConv3d):
-    """3x3x3 convolution of stride 1 without a bias. Keeps the sides."""
+    """3x3x3 convolution of stride 1 without a bias, of volumes concatenated. Keeps the sides."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
+
+    def forward(self, *volumes: Tensor) -> Tensor:
+        if len(volumes) == 1 or volumes[0].device.type != "cpu" or not self.trusts(volumes[0]):
+            return super().forward(torch.cat(volumes, dim=1) if len(volumes) > 1 else volumes[0])
+        # Copies to put channels side by side and to part their gradients again would take a CPU
+        # longer than a convolution of each and a sum.
+        kernels = self.weight.split([volume.shape[1] for volume in volumes], dim=1)
+        total = F.conv3d(volumes[0], kernels[0], padding=self.padding)
+        for volume, kernel in zip(volumes[1:], kernels[1:], strict=True):
+            total = total + F.conv3d(volume, kernel, padding=self.padding)
+        return total
+
+
+class Head(nn.Conv3d):
+    """1x1x1 convolution with one output channel a class; a CPU is quickest with a plain product."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes, kernel_size=1)
+
+    def forward(self, volume: Tensor) -> Tensor:
+        if volume.device.type != "cpu":
+            return super().forward(volume)
+        return to_volume(F.linear(to_rows(volume), self.weight.flatten(1), self.bias))
 
 
 class UpConv(QuickConvTranspose3d):

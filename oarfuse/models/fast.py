@@ -200,7 +200,7 @@ def _gated_sum_by_products(
 
     total = gate(0) * contexts[0]
     for level, context in enumerate(contexts[1:], start=1):
-        total = torch.addcmul(total, gate(level), context)
+        total = total + gate(level) * context  # backward through `addcmul` makes two more products
     if not with_global:
         return total
     # The global level is one vector g a volume: g * (F0 . w + b) is a product with (g w^T).

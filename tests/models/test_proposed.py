@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 import oarfuse
-from oarfuse.models.encoder_decoder import Conv3x3x3, UpConv
+from oarfuse.models.encoder_decoder import Conv3x3x3, Head, UpConv
 from oarfuse.models.focal_fuse import FocalFuse, Resample
 from oarfuse.models.kernels import channels_last
-from oarfuse.models.kernels.layers import InstanceNorm, TrustedConv3d
+from oarfuse.models.kernels.layers import InstanceNorm, MaxPool, TrustedConv3d
 
 PROPOSED = ("oarfocalfusenet", "msf3d")
 SIDES = (16, 32, 48)
@@ -336,10 +336,18 @@ def assert_close_in_bfloat16(conv: nn.Conv3d, sides: tuple[int, int, int]) -> No
         assert float((got - wanted).abs().max() / wanted.abs().max()) < 0.02
 
 
-def test_doubling_has_pytorchs_values_and_gradients() -> None:
+@pytest.mark.parametrize(
+    ("ours", "reference"),
+    [
+        (UpConv(6, 4), nn.ConvTranspose3d(6, 4, 3, stride=2, padding=1, output_padding=1)),
+        (Head(6, 3), nn.Conv3d(6, 3, kernel_size=1)),
+    ],
+    ids=["doubling", "head"],
+)
+def test_layers_have_pytorchs_values_and_gradients(
+    ours: UpConv | Head, reference: nn.ConvTranspose3d | nn.Conv3d
+) -> None:
     torch.manual_seed(0)
-    ours = UpConv(6, 4)
-    reference = nn.ConvTranspose3d(6, 4, 3, stride=2, padding=1, output_padding=1)
     reference.load_state_dict(ours.state_dict())
     volume = torch.randn(2, 6, 2, 3, 5)
     found = []
@@ -351,3 +359,39 @@ def test_doubling_has_pytorchs_values_and_gradients() -> None:
         found.append((y.detach(), x.grad, conv.weight.grad, conv.bias.grad))
     for mine, theirs in zip(*found, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("sides", [(4, 3, 5), (2, 4, 4)])
+@pytest.mark.parametrize("in_bfloat16", [False, True])
+def test_joined_volumes_are_convolved_as_their_concatenation(
+    sides: tuple[int, int, int], in_bfloat16: bool
+) -> None:
+    """Also where a map is so thin that PyTorch's bfloat16 convolution cannot be trusted."""
+    torch.manual_seed(0)
+    conv = Conv3x3x3(5, 4)
+    parts = torch.randn(2, 5, *sides).bfloat16().float().split([2, 3], dim=1)
+    found = []
+    for joined in (False, True):
+        conv.zero_grad()
+        inputs = [part.detach().clone().requires_grad_() for part in parts]
+        # In bfloat16 the concatenation is the reference in float32.
+        with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16 and joined):
+            output = conv(*inputs) if joined else conv(torch.cat(inputs, dim=1))
+        (output.float() * torch.linspace(-1, 1, output.numel()).view(output.shape)).sum().backward()
+        found.append((output.detach().float(), conv.weight.grad, *(x.grad for x in inputs)))
+    for wanted, got in zip(*found, strict=True):
+        assert wanted is not None and got is not None
+        error = float((got - wanted).abs().max() / wanted.abs().max())
+        assert error < (0.02 if in_bfloat16 else 1e-5)
+
+
+def test_pooling_keeps_the_precision_and_its_gradient() -> None:
+    volume = torch.tensor([0.5, 2.0, 1.5, -1.0]).bfloat16().view(1, 1, 1, 2, 2)
+    volume = volume.expand(1, 1, 2, 2, 2).clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        pooled = MaxPool(kernel_size=2)(volume)
+    assert pooled.dtype == torch.bfloat16
+    assert pooled.flatten().tolist() == [2.0]
+    pooled.sum().backward()
+    assert volume.grad is not None
+    assert volume.grad.flatten().tolist() == [0, 1, 0, 0, 0, 0, 0, 0]

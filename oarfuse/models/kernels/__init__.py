@@ -55,6 +55,7 @@ def backend(device: torch.device, channels: int) -> Backend:
     `instance_norm` (and ReLU)      batch norm by sample  `norm`               batch norm by sample
     `linear`: 1x1x1 of rows         convolution           matrix product       matrix product
     `layers.TrustedConv3d`          float32 if thin       contiguous [1]_      contiguous [1]_
+    decoder's joined convolution    a sum of two          concatenation        concatenation
     `layers.QuickConvTranspose3d`   own bias gradient     PyTorch              PyTorch
     sum of gated levels (`fast`)    matrix products       broadcast            broadcast
     =============================== ===================== ==================== ====================

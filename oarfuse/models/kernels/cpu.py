@@ -17,13 +17,15 @@ from torch import Tensor
 
 def _depthwise_weight_gradient(
     gradient: Tensor, volume: Tensor, weight: Tensor, stride: int
-) -> Tensor:
-    """Return the gradient ``(C, 1, k, k, k)`` of a depth-wise convolution's kernel.
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients ``(C, 1, k, k, k)`` and ``(C,)`` of a depth-wise kernel and its bias.
 
     `gradient` is that of the output, ``(B, C, D', H', W')``; both maps are in channels-last memory.
+    The middle slices of the kernel meet every output slice, so their call gives the bias's too.
     """
     channels, kernel, depth = weight.shape[0], weight.shape[-1], volume.shape[2]
     found = torch.zeros(kernel, channels, 1, kernel, kernel, device=volume.device)
+    bias = torch.zeros(channels, device=volume.device)
     for index in range(kernel):
         # This slice of the kernel ties output slice z to input slice stride * z + offset.
         offset = index - kernel // 2
@@ -33,20 +35,23 @@ def _depthwise_weight_gradient(
             continue
         first, last = stride * start + offset, stride * (stop - 1) + offset
         for sample, source in zip(gradient, volume, strict=True):  # (C, D, H, W)
-            found[index] += torch.ops.aten.convolution_backward(
+            _, of_taps, of_bias = torch.ops.aten.convolution_backward(
                 sample[:, start:stop].transpose(0, 1),  # (D, C, H, W): slices as a batch
                 source[:, first : last + 1 : stride].transpose(0, 1),
                 weight[:, :, 0],
-                None,
+                [channels],
                 [stride] * 2,
                 [kernel // 2] * 2,
                 [1] * 2,
                 False,
                 [0] * 2,
                 channels,
-                [False, True, False],
-            )[1]
-    return found.movedim(0, 2).to(weight.dtype)
+                [False, True, offset == 0],
+            )
+            found[index] += of_taps
+            if offset == 0:
+                bias += of_bias
+    return found.movedim(0, 2).to(weight.dtype), bias.to(weight.dtype)
 
 
 class _DepthwiseConv3d(torch.autograd.Function):
@@ -64,7 +69,7 @@ class _DepthwiseConv3d(torch.autograd.Function):
         volume, weight = ctx.saved_tensors
         channels, kernel, stride = volume.shape[1], weight.shape[-1], ctx.stride
         gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
-        volume_gradient = weight_gradient = bias_gradient = None
+        volume_gradient = None
         if ctx.needs_input_grad[0]:
             spread = gradient
             if stride > 1:  # zeros between the samples undo the stride
@@ -73,11 +78,10 @@ class _DepthwiseConv3d(torch.autograd.Function):
             volume_gradient = F.conv3d(
                 spread, weight.flip(2, 3, 4), padding=kernel // 2, groups=channels
             )
-        if ctx.needs_input_grad[1]:
-            weight_gradient = _depthwise_weight_gradient(gradient, volume, weight, stride)
-        if ctx.needs_input_grad[2]:
-            bias_gradient = gradient.sum(dim=(0, 2, 3, 4), dtype=torch.float32).to(gradient.dtype)
-        return volume_gradient, weight_gradient, bias_gradient, None
+        of_weight: tuple[Tensor | None, Tensor | None] = (None, None)
+        if any(ctx.needs_input_grad[1:3]):
+            of_weight = _depthwise_weight_gradient(gradient, volume, weight, stride)
+        return volume_gradient, *of_weight, None
 
 
 def depthwise_conv3d(rows: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:

@@ -24,12 +24,16 @@ class TrustedConv3d(nn.Conv3d):
     are 30 times slower than those of PyTorch's own kernel for contiguous memory.
     """
 
+    def trusts(self, volume: Tensor) -> bool:
+        """Whether PyTorch convolves `volume` rightly in this precision and on its device."""
+        in_float32 = self.weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        # The sides come last: `torch.export` would hold the network to what was asked of them.
+        return volume.device.type != "cpu" or in_float32 or volume.shape[2] >= self.kernel_size[0]
+
     def forward(self, volume: Tensor) -> Tensor:
         if volume.device.type == "cuda" and self.groups == self.in_channels > 1:
             volume = volume.contiguous()
-        in_float32 = self.weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-        # The sides come last: `torch.export` would hold the network to what was asked of them.
-        if volume.device.type != "cpu" or in_float32 or volume.shape[2] >= self.kernel_size[0]:
+        if self.trusts(volume):
             return super().forward(volume)
         with torch.autocast("cpu", enabled=False):
             return super().forward(volume.to(self.weight.dtype))
@@ -73,3 +77,14 @@ class InstanceNorm(nn.InstanceNorm3d):
 
     def forward(self, volume: Tensor) -> Tensor:
         return instance_norm(volume, self.weight, self.bias, eps=self.eps)
+
+
+class MaxPool(nn.MaxPool3d):
+    """Maximum pooling in the map's own precision; autocast would convert it to float32 on a CPU."""
+
+    def forward(self, volume: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(volume)
+
+    def _get_name(self) -> str:
+        return "MaxPool3d"
