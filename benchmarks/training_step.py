@@ -1,13 +1,14 @@
 """One training step of the networks side by side: time, memory, and how both grow.
 
-    python benchmarks/training_step.py            # about 10 minutes on 2 free cores
+    python benchmarks/training_step.py            # about 20 minutes on 2 free cores
     python benchmarks/training_step.py --smoke    # small and short: does it still run?
 
-A step is forward, Dice + cross-entropy, backward and Adam. Times: two worker processes, one with
-the allocator setting that `oarfuse train` uses and one with the system's own, and all sides take
-turns in both, so that a slow moment of the machine hits each alike. Ratios are taken in a round,
-always to our network with our setting, and given as median and range. Memory: each side alone in a
-fresh process, its peak resident set in two steps less what it was before the network was built.
+A step is forward, Dice + cross-entropy, backward and Adam. Every measurement has a process of its
+own, as a training has: after another network has come and gone, the same step takes up to a fifth
+longer. All sides take turns, each with the allocator setting that `oarfuse train` uses and with
+the system's own, so that a slow moment of the machine hits each alike. Ratios are taken in a round,
+always to our network with our setting, and given as median and range. Memory is the peak resident
+set of two steps less what it was before the network was built.
 Every side gets channels-last memory and bfloat16 autocast, except the literal transcription, which
 is what a reader of the paper would write first: concatenation, default memory layout, float32,
 PyTorch's own instance norm. Results go to ``benchmarks/results/training_step.json``.
@@ -16,11 +17,11 @@ PyTorch's own instance norm. Results go to ``benchmarks/results/training_step.js
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -103,55 +104,39 @@ def build(side: Side) -> tuple[nn.Module, Callable[[], float]]:
     return model, step
 
 
-class Worker:
-    """A process that builds sides when they are first asked for and times their steps."""
-
-    def __init__(self, smoke: bool, allocator: str) -> None:
-        command = [sys.executable, __file__, "--serve", allocator, *(["--smoke"] if smoke else [])]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def ask(self, *words: object) -> float:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        print(*words, sep="|", file=self.process.stdin, flush=True)
-        return float(self.process.stdout.readline())
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+def measure(task: str, side: str, allocator: str, smoke: bool) -> float:
+    """Do `task` in a process of its own, forked from one that has only loaded the libraries."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["oarfuse.losses", "oarfuse.models.compared.table1"])
+    with ProcessPoolExecutor(1, context) as process:
+        return process.submit(work, task, side, allocator, smoke).result()
 
 
-def serve(smoke: bool, allocator: str) -> None:
-    """Answer ``time|NAME|REPEATS`` with seconds a step and ``memory|NAME`` with MiB."""
+def work(task: str, name: str, allocator: str, smoke: bool) -> float:
+    """Return the seconds of a step or the MiB of two, as the only one in this process."""
     if allocator == "ours":
         keep_freed_memory()
-    rows = sides(smoke)
-    steps: dict[str, Callable[[], float]] = {}
-    for line in sys.stdin:
-        task, name, *rest = line.rstrip("\n").split("|")
-        size = int(name.removeprefix("cube ")) if name.startswith("cube ") else 0
-        side = ("oarfocalfusenet", {}, (size, size, size), True) if size else rows[name]
-        if task == "memory":
-            # Libraries are loaded and thread pools exist before the count begins.
-            build(("oarfocalfusenet", {"width": 2}, (16, 16, 16), side[3]))[1]()
-            before = peak_resident_kib()
-            step = build(side)[1]
-            step()
-            step()
-            print((peak_resident_kib() - before) / 1024, flush=True)
-            continue
-        if name not in steps:
-            steps[name] = build(side)[1]
-            steps[name]()
-        began = time.perf_counter()
-        for _ in range(int(rest[0])):
-            steps[name]()
-        print((time.perf_counter() - began) / int(rest[0]), flush=True)
+    size = int(name.removeprefix("cube ")) if name.startswith("cube ") else 0
+    side = ("oarfocalfusenet", {}, (size, size, size), True) if size else sides(smoke)[name]
+    if task == "memory":
+        # Libraries are loaded and thread pools exist before the count begins.
+        build(("oarfocalfusenet", {"width": 2}, (16, 16, 16), side[3]))[1]()
+        before = peak_resident_kib()
+        step = build(side)[1]
+        step()
+        step()
+        return (peak_resident_kib() - before) / 1024
+    step = build(side)[1]
+    step()
+    took = seconds(step, 1)  # still a little slow: memory comes from the kernel until now
+    return seconds(step, 3 if took < 2 else 1)
+
+
+def seconds(step: Callable[[], float], repeats: int) -> float:
+    began = time.perf_counter()
+    for _ in range(repeats):
+        step()
+    return (time.perf_counter() - began) / repeats
 
 
 def peak_resident_kib() -> int:
@@ -160,36 +145,29 @@ def peak_resident_kib() -> int:
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
 
 
-def peak_mebibytes(name: str, smoke: bool) -> float:
-    with Worker(smoke, "ours") as worker:
-        return worker.ask("memory", name)
-
-
 def timings(rows: dict[str, Side], rounds: int, smoke: bool) -> dict[str, dict[str, list[float]]]:
     """Seconds a step of every side, with either allocator setting, in alternating turns."""
-    seconds: dict[str, dict[str, list[float]]] = {a: {n: [] for n in rows} for a in ALLOCATORS}
-    with Worker(smoke, "ours") as ours, Worker(smoke, "system") as system:
-        workers = {"ours": ours, "system": system}
-        for turn in range(rounds + 1):
-            for name in rows:
-                for allocator, worker in workers.items():
-                    earlier = seconds[allocator][name]
-                    # Quick sides take several steps a turn, so that each is measured for a while.
-                    took = worker.ask("time", name, 3 if earlier and earlier[0] < 2 else 1)
-                    if turn:  # the first turn warms up
-                        earlier.append(took)
-            print(f"round {turn} of {rounds}", flush=True)
-    return seconds
+    times: dict[str, dict[str, list[float]]] = {a: {n: [] for n in rows} for a in ALLOCATORS}
+    for turn in range(rounds):
+        for name in rows:
+            for allocator in ALLOCATORS:
+                times[allocator][name].append(measure("time", name, allocator, smoke))
+        print(f"round {turn + 1} of {rounds}", flush=True)
+    return times
 
 
 def growth(smoke: bool) -> list[dict[str, float]]:
     """Time and memory of one step from 32^3 to 128^3 voxels."""
     points = []
     for size in (16,) if smoke else (32, 48, 64, 80, 96, 112, 128):
-        with Worker(smoke, "ours") as worker:
-            times = [worker.ask("time", f"cube {size}", 1) for _ in range(3)]
-        mebibytes = peak_mebibytes(f"cube {size}", smoke)
-        points.append({"side": size, "seconds": min(times), "mebibytes": mebibytes})
+        name = f"cube {size}"
+        points.append(
+            {
+                "side": size,
+                "seconds": measure("time", name, "ours", smoke),
+                "mebibytes": measure("memory", name, "ours", smoke),
+            }
+        )
         print(points[-1], flush=True)
     return points
 
@@ -198,17 +176,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="small volumes, nothing written")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--serve", choices=ALLOCATORS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        serve(options.smoke, options.serve)
-        return
     rows = sides(options.smoke)
     both = timings(rows, 1 if options.smoke else options.rounds, options.smoke)
-    seconds = both["ours"]
+    quick = both["ours"]
     # Each side is compared with our network on the same patch.
     ours = {
-        side[2]: seconds[name]
+        side[2]: quick[name]
         for name, side in rows.items()
         if name in ("oarfocalfusenet", "oarfocalfusenet at 96^3")
     }
@@ -224,11 +198,11 @@ def main() -> None:
             "side": name,
             "patch": side[2],
             "precision": "bfloat16 autocast" if side[3] else "float32",
-            "seconds": spread(seconds[name]),
+            "seconds": spread(quick[name]),
             "seconds_system_allocator": spread(both["system"][name]),
             "times_ours": ratios["ours"],
             "times_ours_system_allocator": ratios["system"],
-            "mebibytes": peak_mebibytes(name, options.smoke),
+            "mebibytes": measure("memory", name, "ours", options.smoke),
             "parameters": count_parameters(model),
             "gflops": gflops(model, side[2]),
         }

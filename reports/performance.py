@@ -65,7 +65,7 @@ def _steps(content: dict[str, Any]) -> str:
             f"{memory:.0%} of its memory. *System's allocator*: that side with glibc as it comes, "
             "ours with the setting that `oarfuse train` makes (freed memory is kept).",
             f"{_source(STEP, content['environment'])} Batch 1; a step is forward, loss, backward "
-            "and Adam; sides take turns in two processes.",
+            "and Adam; sides take turns, each in a process of its own.",
             "![Accuracy against cost, and how the step grows](docs/figures/cost.png)",
         ]
     )
