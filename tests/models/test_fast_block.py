@@ -28,12 +28,18 @@ def relative(ours: Tensor, reference: Tensor) -> float:
 
 
 def results(block: nn.Module, sides: tuple[int, ...], batch: int) -> dict[str, Tensor]:
-    """Outputs, input gradients and parameter gradients for fixed random maps."""
+    """Outputs, input gradients and parameter gradients for fixed random maps, in float64.
+
+    In float32 a unit that lies on ReLU's zero to rounding may fall on either side of it.
+    """
+    block.double()
     random = torch.Generator().manual_seed(1)
     maps = [
-        torch.randn(batch, c, *(s // 2**a for s in sides), generator=random).requires_grad_()
+        torch.randn(batch, c, *(s // 2**a for s in sides), generator=random).double()
         for a, c in enumerate(CHANNELS)
     ]
+    for map_ in maps:
+        map_.requires_grad_()
     outputs = block(maps)
     weights = [torch.randn(y.shape, generator=random) for y in outputs]
     sum((y * w).sum() for y, w in zip(outputs, weights, strict=True)).backward()
@@ -49,7 +55,7 @@ def assert_equal_blocks(
     reference, ours = results(readable, sides, batch), results(fast, sides, batch)
     assert reference.keys() == ours.keys()
     worst = {name: relative(ours[name], reference[name]) for name in reference}
-    assert {name: value for name, value in worst.items() if value > 1e-4} == {}
+    assert {name: value for name, value in worst.items() if value > 1e-6} == {}
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
