@@ -5,10 +5,11 @@
 
 A step is forward, Dice + cross-entropy, backward and Adam. Every measurement has a process of its
 own, as a training has: after another network has come and gone, the same step takes up to a fifth
-longer. All sides take turns, each with the allocator setting that `oarfuse train` uses and with
-the system's own, so that a slow moment of the machine hits each alike. Ratios are taken in a round,
+longer. All sides take turns, each with the allocator setting that `oarfuse train` uses and with the
+system's own, so that a slow moment of the machine hits each alike. Ratios are taken in a round,
 always to our network with our setting, and given as median and range. Memory is the peak resident
-set of two steps less what it was before the network was built.
+set in two steps less what it was before the network was built.
+
 Every side gets channels-last memory and bfloat16 autocast, except the literal transcription, which
 is what a reader of the paper would write first: concatenation, default memory layout, float32,
 PyTorch's own instance norm. Results go to ``benchmarks/results/training_step.json``.
@@ -128,11 +129,11 @@ def work(task: str, name: str, allocator: str, smoke: bool) -> float:
         return (peak_resident_kib() - before) / 1024
     step = build(side)[1]
     step()
-    took = seconds(step, 1)  # still a little slow: memory comes from the kernel until now
-    return seconds(step, 3 if took < 2 else 1)
+    took = seconds_a_step(step, 1)  # warms up too: until now memory comes from the kernel
+    return seconds_a_step(step, 3 if took < 2 else 1)
 
 
-def seconds(step: Callable[[], float], repeats: int) -> float:
+def seconds_a_step(step: Callable[[], float], repeats: int) -> float:
     began = time.perf_counter()
     for _ in range(repeats):
         step()
@@ -179,10 +180,10 @@ def main() -> None:
     options = parser.parse_args()
     rows = sides(options.smoke)
     both = timings(rows, 1 if options.smoke else options.rounds, options.smoke)
-    quick = both["ours"]
+    seconds = both["ours"]
     # Each side is compared with our network on the same patch.
     ours = {
-        side[2]: quick[name]
+        side[2]: seconds[name]
         for name, side in rows.items()
         if name in ("oarfocalfusenet", "oarfocalfusenet at 96^3")
     }
@@ -198,7 +199,7 @@ def main() -> None:
             "side": name,
             "patch": side[2],
             "precision": "bfloat16 autocast" if side[3] else "float32",
-            "seconds": spread(quick[name]),
+            "seconds": spread(seconds[name]),
             "seconds_system_allocator": spread(both["system"][name]),
             "times_ours": ratios["ours"],
             "times_ours_system_allocator": ratios["system"],

@@ -35,11 +35,11 @@ def results(block: nn.Module, sides: tuple[int, ...], batch: int) -> dict[str, T
     block.double()
     random = torch.Generator().manual_seed(1)
     maps = [
-        torch.randn(batch, c, *(s // 2**a for s in sides), generator=random).double()
+        torch.randn(batch, c, *(s // 2**a for s in sides), generator=random)
+        .double()
+        .requires_grad_()
         for a, c in enumerate(CHANNELS)
     ]
-    for map_ in maps:
-        map_.requires_grad_()
     outputs = block(maps)
     weights = [torch.randn(y.shape, generator=random) for y in outputs]
     sum((y * w).sum() for y, w in zip(outputs, weights, strict=True)).backward()
